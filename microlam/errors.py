@@ -1,0 +1,104 @@
+"""What can go wrong, as a tree; a class's docstring is its message, and each carries its AWS code and HTTP status.
+
+    MicrolamError
+    ├── SettingsError          a setting, a file or a folder the server cannot start with
+    │   ├── FolderMissing · PortTaken · DataFolderHeld · DataFolderNewer · BrokenToml · UnsafeAddress
+    ├── BadRequest
+    │   ├── InvalidParameter · InvalidRequestContent · RequestTooLarge
+    ├── NotFound
+    │   ├── FunctionNotFound · InvocationNotFound
+    ├── Throttled              no free slot in time
+    └── Refused                a request the guard turns away
+
+A handler's own failure is never one of these: it is an Outcome.
+"""
+from __future__ import annotations
+
+
+class MicrolamError(Exception):
+    """Something went wrong: {reason}"""
+
+    code = "ServiceException"
+    status = 500
+
+    def __init__(self, **facts: object) -> None:
+        self.facts = facts
+        super().__init__((self.__doc__ or "").format(**facts))
+
+
+class SettingsError(MicrolamError):
+    """{reason}"""
+
+    code, status = "InvalidParameterValueException", 400
+
+
+class FolderMissing(SettingsError):
+    """There is no folder {folder}. Create it, or name the folder that holds your functions."""
+
+
+class PortTaken(SettingsError):
+    """Address {host}:{port} is already in use. Stop the program that uses it, or choose another with --port."""
+
+
+class DataFolderHeld(SettingsError):
+    """The data folder {folder} is in use by another microlam server. Stop that one, or give this one its own with --data."""
+
+
+class DataFolderNewer(SettingsError):
+    """The data folder {folder} was made by a newer microlam (schema {found}, this one knows {known}). Upgrade microlam, or choose another with --data."""
+
+
+class BrokenToml(SettingsError):
+    """{file}: {reason}"""
+
+
+class UnsafeAddress(SettingsError):
+    """On {host} everybody who reaches this machine could run code on it. Set {missing}, or listen on 127.0.0.1."""
+
+
+class BadRequest(MicrolamError):
+    """{reason}"""
+
+    code, status = "InvalidParameterValueException", 400
+
+
+class InvalidParameter(BadRequest):
+    """{reason}"""
+
+
+class InvalidRequestContent(BadRequest):
+    """Could not parse request body into json: {reason}"""
+
+    code = "InvalidRequestContentException"
+
+
+class RequestTooLarge(BadRequest):
+    """{reason}"""
+
+    code, status = "RequestEntityTooLargeException", 413
+
+
+class NotFound(MicrolamError):
+    """{reason}"""
+
+    code, status = "ResourceNotFoundException", 404
+
+
+class FunctionNotFound(NotFound):
+    """Function not found: {arn}"""
+
+
+class InvocationNotFound(NotFound):
+    """There is no invocation {id}; it may have aged out of the record."""
+
+
+class Throttled(MicrolamError):
+    """Rate Exceeded."""
+
+    code, status = "TooManyRequestsException", 429
+
+
+class Refused(MicrolamError):
+    """{reason}"""
+
+    code, status = "AccessDeniedException", 403
