@@ -1,0 +1,206 @@
+"""The one door to execution: admit, run, record; and for asynchronous invocations claim, retry, give up.
+
+`invoke` waits for the outcome. `enqueue` returns when the invocation is on disk; `work` runs it later, at least once.
+"""
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from microlam.admission import Admission
+from microlam.clock import Clock
+from microlam.errors import MicrolamError, NotFound, Throttled
+from microlam.executors import Executor
+from microlam.model import Invocation, Outcome, Retry, Version, new_id
+from microlam.store import Store
+
+# Throttled asynchronous invocations are tried again after 1 s, then 2, 4 … up to 5 minutes, for six hours, as AWS does:
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+CLAIMED_AT_ONCE = 50
+NOTE_RUNNING_AFTER = 1.0
+
+
+@dataclass(frozen=True)
+class RetryIn:
+    """Try again after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """No more tries."""
+
+
+def after_failure(attempt: int, age: float, retry: Retry) -> RetryIn | GiveUp:
+    """What becomes of an asynchronous invocation whose handler failed: one minute, then two, then no more (AWS's defaults)."""
+    wait = retry.delay * attempt
+    if attempt > retry.attempts or age + wait > retry.max_age:
+        return GiveUp()
+    return RetryIn(wait)
+
+
+def following(invocation: Invocation, outcome: Outcome, retry: Retry, now: datetime) -> Invocation | None:
+    """The next attempt, due later; None when it succeeded or is given up."""
+    if outcome.ok or invocation.accepted_at is None:
+        return None
+    verdict = after_failure(invocation.attempt, (now - invocation.accepted_at).total_seconds(), retry)
+    if isinstance(verdict, GiveUp):
+        return None
+    due = now + timedelta(seconds=verdict.seconds)
+    return dataclasses.replace(invocation, key=new_id(), attempt=invocation.attempt + 1, queued_at=now, due_at=due)
+
+
+def refusal(error: MicrolamError, status: str) -> Outcome:
+    """The outcome of an invocation that never began."""
+    return Outcome(status=status, payload=json.dumps({"errorType": error.code, "errorMessage": str(error)}).encode())
+
+
+@dataclass(frozen=True)
+class Running:
+    """An invocation that a worker has now."""
+
+    invocation: Invocation
+    version: Version
+    started: float      # the loop's time
+    started_at: datetime
+
+
+class Invoker:
+    """Runs invocations and sees to it that each is on record."""
+
+    def __init__(self, *, store: Store, executors: Mapping[str, Executor], current: Callable[[str, str | None], Awaitable[Version]], clock: Clock,
+                 concurrency: int = 10, server_concurrency: int = 100, queue_limit: int = 1000, queue_wait: float = 10.0, retry: Retry | None = None) -> None:
+        self._store, self._executors, self._current, self._clock = store, executors, current, clock
+        self._retry = retry or Retry()
+        self._concurrency = concurrency
+        self._processes = Admission(server_limit=server_concurrency, line_limit=queue_limit, patience=queue_wait)
+        # Coroutines in our own loop cost no process each: many at once is what they are for.
+        self._inprocess = Admission(server_limit=100_000, line_limit=queue_limit, patience=queue_wait)
+        self._running: dict[str, Running] = {}
+        self._claimed: Counter[str] = Counter()
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self.ended: list[Callable[[Invocation, Outcome], None]] = []    # called after each invocation
+
+    # ---- waiting for the outcome --------------------------------------------------------------------------------
+
+    async def invoke(self, version: Version, invocation: Invocation) -> Outcome:
+        """Run it now and record it; raises Throttled when no slot came free in time."""
+        try:
+            outcome = await self._run(version, invocation)
+        except Throttled as error:
+            self._record(invocation, dataclasses.replace(refusal(error, "throttled"), version=version.number))
+            raise
+        self._record(invocation, outcome)
+        return outcome
+
+    def _record(self, invocation: Invocation, outcome: Outcome) -> None:
+        self._store.put(invocation, outcome)
+        for ended in self.ended:
+            ended(invocation, outcome)
+
+    async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
+        admission, limit = self._admission(version)
+        if not admission.enter_nowait(version.arn, limit):
+            await admission.enter(version.arn, limit, patient=patient)
+        try:
+            if self._store.full:
+                await self._store.room()
+            self._running[invocation.record_key] = Running(invocation, version, asyncio.get_running_loop().time(), self._clock.now())
+            return await self._executors[version.executor].run(version, invocation)
+        except asyncio.CancelledError:
+            # The server ends. An asynchronous one stays on disk and starts again; the caller of this one is gone.
+            if invocation.accepted_at is None:
+                self._store.put(invocation, Outcome(status="crashed", payload=b'{"errorType": "Runtime.ExitError", "errorMessage": "the server stopped"}'))
+            raise
+        finally:
+            self._running.pop(invocation.record_key, None)
+            admission.leave(version.arn)
+
+    def _admission(self, version: Version) -> tuple[Admission, int]:
+        if version.executor == "inprocess":
+            return self._inprocess, 1000 if version.concurrency is None else version.concurrency
+        return self._processes, self._concurrency if version.concurrency is None else version.concurrency
+
+    # ---- later --------------------------------------------------------------------------------------------------
+
+    async def enqueue(self, *invocations: Invocation) -> None:
+        """Accept for later: on disk when this returns, run at least once, retried when it fails."""
+        await self._store.accept(list(invocations))
+        self.wake()
+
+    def wake(self) -> None:
+        """Something is due: a source has committed pending invocations."""
+        self._changed.set()
+
+    async def work(self) -> None:
+        """Claim what is due and run it, until the server stops."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._note_long_ones())
+            while not self._stopping:
+                self._changed.clear()
+                claimed = await self._store.claim(self._clock.now(), CLAIMED_AT_ONCE, skip=self._saturated())
+                for invocation in claimed:
+                    self._claimed[invocation.arn] += 1
+                    tasks.create_task(self._attempt(invocation))
+                if len(claimed) < CLAIMED_AT_ONCE:
+                    await self._clock.wait(await self._store.next_due(skip=self._saturated()), self._changed)
+
+    def _saturated(self) -> list[str]:
+        """Functions that have enough claimed: more would only stand in line and keep others waiting."""
+        return [arn for arn, count in self._claimed.items() if count >= CLAIMED_AT_ONCE]
+
+    async def _attempt(self, invocation: Invocation) -> None:
+        try:
+            outcome = await self._outcome_of(invocation)
+            await self._store.finish(invocation, outcome, following(invocation, outcome, self._retry, self._clock.now()))
+            for ended in self.ended:
+                ended(invocation, outcome)
+        finally:
+            self._claimed[invocation.arn] -= 1
+            if not self._claimed[invocation.arn]:
+                del self._claimed[invocation.arn]
+            self.wake()
+
+    async def _outcome_of(self, invocation: Invocation) -> Outcome:
+        try:
+            version = await self._current(invocation.arn, invocation.qualifier)
+        except NotFound as error:
+            return refusal(error, "failed")
+        return await self._run(version, invocation, patient=True)
+
+    # ---- what runs now ------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """What workers have now."""
+        return tuple(self._running.values())
+
+    def note_running(self, longer_than: float = 0.0) -> None:
+        """Put what runs on record before it has ended, so that a list shows it."""
+        since = asyncio.get_running_loop().time() - longer_than
+        for running in self._running.values():
+            if running.started <= since:
+                self._store.note_running(running.invocation, running.version.number, running.started_at)
+
+    async def _note_long_ones(self) -> None:
+        # What runs for a second is on record, so that a killed server leaves a trace of it.
+        while True:
+            await asyncio.sleep(NOTE_RUNNING_AFTER)
+            self.note_running(NOTE_RUNNING_AFTER)
+
+    def stop(self) -> None:
+        """Claim nothing more; what was not begun stays on disk."""
+        self._stopping = True
+        self.wake()
+
+    async def idle(self) -> None:
+        """Return when nothing runs."""
+        while self._running or self._claimed:
+            await asyncio.sleep(0.01)

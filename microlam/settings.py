@@ -1,0 +1,297 @@
+"""One table of settings; flags, MICROLAM_* variables, [microlam] in microlam.toml, their checks and README's table follow from it.
+
+A flag beats a variable, a variable beats microlam.toml, and that beats the default. Nothing here does I/O: the caller brings what it read.
+"""
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from microlam.errors import SettingsError, UnsafeAddress
+from microlam.model import DEFAULT_ACCOUNT, DEFAULT_REGION
+
+Value = str | int | float | bool | Path | tuple[str, ...] | None
+
+TOML = "[microlam] in microlam.toml"
+
+
+# ---- what values may be ----------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A sort of value: `must` completes “it must be …”, `read` takes text or a TOML value and raises ValueError for what it is not."""
+
+    must: str
+    read: Callable[[object], Value]
+    metavar: str
+
+
+def whole(low: int, high: int | None = None) -> Kind:
+    """A whole number in a range."""
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError(value)
+        number = int(value)
+        if number < low or (high is not None and number > high):
+            raise ValueError(value)
+        return number
+    return Kind(must=f"a whole number from {low} to {high}" if high is not None else f"a whole number, {low} or more", read=read, metavar="N")
+
+
+def decimal(low: float, what: str, metavar: str) -> Kind:
+    """A number that may have a fraction: a duration."""
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError(value)
+        number = float(value)
+        if not math.isfinite(number) or number < low:
+            raise ValueError(value)
+        return number
+    return Kind(must=f"a number of {what}, {low:g} or more", read=read, metavar=metavar)
+
+
+def text(must: str, pattern: str, metavar: str) -> Kind:
+    """Text of a certain form."""
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(value)
+        return value
+    return Kind(must=must, read=read, metavar=metavar)
+
+
+def _read_switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[str(value).lower()]
+
+
+def _read_path(value: object) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(value)
+    return Path(value)
+
+
+def _read_texts(value: object) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ValueError(value)
+    return tuple(part.strip() for item in items for part in item.split(",") if part.strip())
+
+
+SECONDS = decimal(0, "seconds", "SECONDS")
+COUNT = whole(1)
+SWITCH = Kind(must="true or false", read=_read_switch, metavar="")
+PATH = Kind(must="a path", read=_read_path, metavar="PATH")
+TEXTS = Kind(must="a list of texts (in a variable: with commas between)", read=_read_texts, metavar="NAME")
+SECRET = text("text without spaces, not empty", r"[\x21-\x7e]+", "TEXT")
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting, by whatever way it is set."""
+
+    name: str
+    default: Value
+    help: str
+    kind: Kind
+    group: str
+    otherwise: tuple[str, ...] = ()     # variables of other tools that give the default
+    secret: bool = False                # never shown
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return "MICROLAM_" + self.name.upper()
+
+
+def _rows(group: str, *rows: tuple[str, Value, Kind, str], otherwise: Mapping[str, tuple[str, ...]] | None = None, secret: tuple[str, ...] = ()) -> list[Setting]:
+    return [Setting(name=name, default=default, kind=kind, help=help, group=group, otherwise=(otherwise or {}).get(name, ()), secret=name in secret)
+            for name, default, kind, help in rows]
+
+
+SETTINGS: tuple[Setting, ...] = (
+    *_rows(
+        "where it listens and what it reads",
+        ("host", "127.0.0.1", text("an address or a host name", r"[^\s/]+", "ADDRESS"), "Address to listen on"),
+        ("port", 3000, whole(0, 65535), "Port to listen on; 0 takes any free one"),
+        ("data", None, PATH, "Folder for everything the server keeps; by default .microlam in the folder of functions"),
+        ("env_vars", None, PATH, "JSON file with environment variables of functions, as of sam local --env-vars"),
+        ("region", DEFAULT_REGION, text("an AWS region", r"[a-z]{2}(-[a-z]+)+-\d", "REGION"), "Region in ARNs, events and the handlers' environment"),
+        ("account", DEFAULT_ACCOUNT, text("twelve digits", r"\d{12}", "ID"), "Account in ARNs, where a request's credentials name none"),
+        ("poll", False, SWITCH, "Look for changed files at intervals, where the file system sends no events (network drives, some containers)"),
+        otherwise={"region": ("AWS_REGION", "AWS_DEFAULT_REGION")},
+    ),
+    *_rows(
+        "who may use it",
+        ("allowed_host", (), TEXTS, "Further host name by which the admin and the AWS API may be called; may be repeated"),
+        ("admin_token", None, SECRET, "Token the admin asks for (Authorization: Bearer …); needed on an address other than loopback"),
+        ("access_key", None, SECRET, "Access key whose signature the AWS API asks for; needed on an address other than loopback"),
+        ("secret_key", None, SECRET, "The secret of the access key"),
+        secret=("admin_token", "secret_key"),
+    ),
+    *_rows(
+        "how much at once",
+        ("concurrency", 10, COUNT, "Workers of one function at once, where it sets no limit of its own"),
+        ("server_concurrency", 100, COUNT, "Workers of all functions at once"),
+        ("queue_limit", 1000, whole(0), "Invocations of one function that may wait for a worker; more are throttled (429)"),
+        ("queue_wait", 10.0, SECONDS, "Seconds an invocation waits for a worker before it is throttled"),
+        ("unwritten", 10_000, COUNT, "Finished invocations kept in memory until they are written; beyond it new ones wait"),
+        ("log_limit", 1_048_576, whole(0), "Bytes of output kept of one invocation"),
+    ),
+    *_rows(
+        "times",
+        ("drain", 10.0, SECONDS, "Seconds a stopping server waits for running invocations"),
+        ("idle", 300.0, SECONDS, "Seconds after which a worker without work ends"),
+        ("file_quiet", 0.25, SECONDS, "Seconds a dropped file must not have changed to count as whole"),
+        ("catch_up", 3600.0, SECONDS, "Seconds back for which schedules missed while the server was down still fire once"),
+        ("retry_delay", 60.0, SECONDS, "Seconds before the first retry of an asynchronous invocation; twice that before the second"),
+    ),
+    *_rows(
+        "how long invocations stay on record",
+        ("retention_days", 7.0, decimal(0, "days", "DAYS"), "Days an invocation stays on record"),
+        ("retention_count", 1_000_000, COUNT, "Invocations that stay on record at most"),
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every setting of a server by name, and in `origins` where each came from: its flag, its variable, microlam.toml or "default"."""
+
+    host: str
+    port: int
+    data: Path
+    env_vars: Path | None
+    region: str
+    account: str
+    poll: bool
+    allowed_host: tuple[str, ...]
+    admin_token: str | None = field(repr=False)
+    access_key: str | None
+    secret_key: str | None = field(repr=False)
+    concurrency: int
+    server_concurrency: int
+    queue_limit: int
+    queue_wait: float
+    unwritten: int
+    log_limit: int
+    drain: float
+    idle: float
+    file_quiet: float
+    catch_up: float
+    retry_delay: float
+    retention_days: float
+    retention_count: int
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+# ---- from what was said to what holds --------------------------------------------------------------------------------
+
+def read_settings(folder: Path, *, flags: Mapping[str, object], variables: Mapping[str, str], toml: Mapping[str, object]) -> Settings:
+    """The settings for a folder of functions; raises SettingsError naming the one that cannot be used, where it came from, and the remedy.
+
+    `flags` holds what the command line named, `variables` the environment, `toml` the table [microlam] of microlam.toml.
+    """
+    _refuse_unknown(toml)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for setting in SETTINGS:
+        values[setting.name], origins[setting.name] = _settle(setting, flags, variables, toml)
+    values["data"] = _place(folder, values["data"] or folder / ".microlam", origins["data"])
+    if values["env_vars"] is not None:
+        values["env_vars"] = _place(folder, values["env_vars"], origins["env_vars"])
+    settings = Settings(**values, origins=origins)
+    _check_together(settings)
+    return settings
+
+
+def _settle(setting: Setting, flags: Mapping[str, object], variables: Mapping[str, str], toml: Mapping[str, object]) -> tuple[Value, str]:
+    said: list[tuple[object, str]] = [(flags.get(setting.name), setting.flag), (variables.get(setting.variable) or None, setting.variable), (toml.get(setting.name), TOML)]
+    said += [(variables.get(name) or None, name) for name in setting.otherwise]
+    for value, origin in said:
+        if value is not None:
+            return _checked(setting, value, origin), origin
+    return setting.default, "default"
+
+
+def _checked(setting: Setting, value: object, origin: str) -> Value:
+    try:
+        return setting.kind.read(value)
+    except (ValueError, KeyError):
+        shown = "(not shown)" if setting.secret else repr(value)
+        such = f", such as {setting.default}" if setting.default not in (None, ()) else ""
+        raise SettingsError(reason=f"{setting.name} = {shown}, from {origin}, cannot be used: it must be {setting.kind.must}{such}.") from None
+
+
+def _refuse_unknown(toml: Mapping[str, object]) -> None:
+    known = [setting.name for setting in SETTINGS]
+    for name in toml:
+        if name not in known:
+            from difflib import get_close_matches
+            near = get_close_matches(name, known, 1)
+            remedy = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+            raise SettingsError(reason=f"{TOML} sets {name}, but there is no such setting. {remedy}")
+
+
+def _place(folder: Path, path: Path, origin: str) -> Path:
+    """A path in microlam.toml starts at its folder, one that was typed at the working directory."""
+    path = path.expanduser()
+    return Path(folder / path if origin == TOML else path).absolute()
+
+
+def _check_together(settings: Settings) -> None:
+    if (settings.access_key is None) != (settings.secret_key is None):
+        given, missing = ("access_key", "--secret-key") if settings.secret_key is None else ("secret_key", "--access-key")
+        raise SettingsError(reason=f"{given}, from {settings.origins[given]}, is one half of a pair: set {missing} too.")
+    if is_loopback(settings.host):
+        return
+    missing_flags = [setting.flag for setting in SETTINGS if setting.name in ("admin_token", "access_key", "secret_key") and getattr(settings, setting.name) is None]
+    if missing_flags:
+        raise UnsafeAddress(host=settings.host, missing=", ".join(missing_flags))
+
+
+# ---- addresses -------------------------------------------------------------------------------------------------------
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach a server that listens on `host`."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def url_of(host: str, port: int) -> str:
+    """The address to open in a browser on this machine."""
+    if host in ("0.0.0.0", "::"):       # every address: loopback is among them
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+# ---- README ----------------------------------------------------------------------------------------------------------
+
+def settings_table() -> str:
+    """README's table of settings, in Markdown."""
+    lines = ["| Flag | Variable | In `[microlam]` | Default | |", "|---|---|---|---|---|"]
+    lines += [f"| `{setting.flag}` | `{setting.variable}` | `{setting.name}` | {_default_in_words(setting)} | {setting.help} |" for setting in SETTINGS]
+    return "\n".join(lines) + "\n"
+
+
+def _default_in_words(setting: Setting) -> str:
+    if setting.name == "data":
+        return "`FOLDER/.microlam`"
+    if setting.default in (None, ()):
+        return ""
+    shown = str(setting.default).lower() if isinstance(setting.default, bool) else f"{setting.default}"
+    return " or ".join([*(f"`{name}`" for name in setting.otherwise), f"`{shown}`"])

@@ -1,0 +1,183 @@
+-- Every statement the store makes, by name. A {name} stands for the text of that name.
+-- The literals for `status` are explained in migrations/0001_start.sql.
+
+
+-- record --
+-- The columns of a record, in the order that rows.record_of takes them.
+key, request, (SELECT arn FROM functions WHERE id = function), version, qualifier, cause, status, summary, attempt,
+accepted_at, queued_at, due_at, started_at, duration, init, cold, memory, error_type, parent
+
+-- know_function --
+-- Give a function its number, once.
+INSERT OR IGNORE INTO functions (arn) VALUES (?);
+
+-- functions_named --
+-- The numbers of the functions with this ARN, or with this name in any region and account.
+SELECT id FROM functions WHERE arn = :function OR substr(arn, -length(:function) - 1) = ':' || :function;
+
+
+-- accept_invocation --
+-- Write one down that is to run later.
+INSERT INTO invocations (key, request, function, qualifier, cause, status, summary, attempt, accepted_at, queued_at, due_at, parent)
+VALUES (?, ?, (SELECT id FROM functions WHERE arn = ?), ?, ?, 0, ?, ?, ?, ?, ?, ?);
+
+-- keep_event --
+-- Keep the event of one that has not ended, if it is not kept yet.
+INSERT INTO payloads (key, event, client_context) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING;
+
+-- note_running --
+-- Show that one runs; one that has ended stays as it ended.
+INSERT INTO invocations (key, request, function, qualifier, cause, status, summary, attempt, accepted_at, queued_at, due_at, parent, version, started_at)
+VALUES (?, ?, (SELECT id FROM functions WHERE arn = ?), ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET status = 1, version = excluded.version, started_at = excluded.started_at WHERE status < 2;
+
+-- put_invocation --
+-- Record how one ended, whether or not it was written down before.
+INSERT INTO invocations (key, request, function, qualifier, cause, status, summary, attempt, accepted_at, queued_at, due_at, parent,
+                         version, started_at, duration, init, cold, memory, error_type)
+VALUES (?, ?, (SELECT id FROM functions WHERE arn = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET status = excluded.status, version = excluded.version, started_at = excluded.started_at, duration = excluded.duration,
+    init = excluded.init, cold = excluded.cold, memory = excluded.memory, error_type = excluded.error_type;
+
+-- put_payload --
+-- Keep what one was given, what it answered and what it printed.
+INSERT INTO payloads (key, event, client_context, reply, logs, log_stream, runtime) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET reply = excluded.reply, logs = excluded.logs, log_stream = excluded.log_stream, runtime = excluded.runtime;
+
+
+-- claim --
+-- Take the due ones that have waited longest, whoever asks first; they run from now on.
+UPDATE invocations SET status = 1, started_at = :now
+WHERE key IN (SELECT key FROM invocations WHERE status = 0 AND due_at <= :now ORDER BY due_at, key LIMIT :limit)
+RETURNING (SELECT event FROM payloads WHERE payloads.key = invocations.key), (SELECT client_context FROM payloads WHERE payloads.key = invocations.key), {record};
+
+-- postpone --
+-- Put a claimed one back until it is due again.
+UPDATE invocations SET status = 0, due_at = :due_at, started_at = NULL, version = NULL WHERE key = :key AND status = 1;
+
+-- next_due --
+-- When the first pending one is due.
+SELECT due_at FROM invocations WHERE status = 0 ORDER BY due_at LIMIT 1;
+
+-- crash_payloads --
+-- Say why the synchronous ones that ran when the server died have no reply.
+UPDATE payloads SET reply = :error WHERE key IN (SELECT key FROM invocations WHERE status = 1 AND accepted_at IS NULL);
+
+-- crash_running --
+-- Nobody waits any more for the synchronous ones that ran when the server died.
+UPDATE invocations SET status = 5, error_type = :error_type WHERE status = 1 AND accepted_at IS NULL RETURNING 1;
+
+-- restart_running --
+-- The accepted ones that ran when the server died are due at once, in the same attempt.
+UPDATE invocations SET status = 0, due_at = :now, started_at = NULL, version = NULL WHERE status = 1 AND accepted_at IS NOT NULL RETURNING 1;
+
+
+-- list_all --
+-- A page over everything, newest first.
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE key < :before ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- list_function --
+-- A page of one function.
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE function = :function AND key < :before ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- list_function_failed --
+-- A page of one function with one of the failed statuses.
+WITH candidates AS MATERIALIZED (
+    SELECT * FROM invocations WHERE status > 2 AND function = :function AND status = :status AND key < :before ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- list_status --
+-- A page with one status, which is not succeeded.
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE status <> 2 AND status = :status AND key < :before ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- list_cause --
+-- A page with one cause, which is not http.
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE cause <> 'http' AND cause = :cause AND key < :before ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- candidates_that_match --
+-- The candidates that pass every filter, and on each row (at least one) how many were looked at and where the last of them stood.
+SELECT examined, last, {record}
+FROM (SELECT count(*) AS examined, min(key) AS last FROM candidates) LEFT JOIN candidates
+    ON (:functions IS NULL OR function IN (SELECT value FROM json_each(:functions)))
+    AND (:status IS NULL OR status = :status)
+    AND (:cause IS NULL OR cause = :cause)
+    AND (:version IS NULL OR version = :version)
+    AND (:qualifier IS NULL OR qualifier = :qualifier)
+    AND (:words IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(:words) AS word WHERE NOT EXISTS (
+        SELECT 1 FROM json_each(word.value) AS spelling, payloads
+        WHERE payloads.key = candidates.key AND (
+            summary LIKE spelling.value ESCAPE '\' OR CAST(event AS TEXT) LIKE spelling.value ESCAPE '\'
+            OR CAST(reply AS TEXT) LIKE spelling.value ESCAPE '\' OR CAST(logs AS TEXT) LIKE spelling.value ESCAPE '\'))))
+ORDER BY key DESC LIMIT :limit
+
+-- attempts --
+-- All attempts of one request, first to last.
+SELECT {record} FROM invocations WHERE key = :id AND request IS NULL
+UNION ALL
+SELECT {record} FROM invocations WHERE request IS NOT NULL AND request = :id
+ORDER BY attempt, key;
+
+-- payload --
+-- What one attempt was given, answered and printed.
+SELECT event, reply, logs, log_stream, runtime, client_context FROM payloads WHERE key = :key;
+
+
+-- key_beyond_count --
+-- The newest key past the `count` newest, found by the number of its payload instead of by counting.
+SELECT key FROM payloads WHERE number <= (SELECT max(number) FROM payloads) - :count ORDER BY number DESC LIMIT 1;
+
+-- prune_payloads --
+-- Forget the payloads of a batch of the oldest; the ones of prune_invocations, which follows in the same transaction.
+DELETE FROM payloads WHERE key IN (SELECT key FROM invocations WHERE key < :before AND status > 1 ORDER BY key LIMIT :batch);
+
+-- prune_invocations --
+-- Forget a batch of the oldest that have ended.
+DELETE FROM invocations WHERE key IN (SELECT key FROM invocations WHERE key < :before AND status > 1 ORDER BY key LIMIT :batch) RETURNING 1;
+
+
+-- schedule_times --
+-- When each schedule is next due.
+SELECT trigger, next_at FROM schedules;
+
+-- keep_schedule_time --
+-- Remember when a schedule is next due.
+INSERT INTO schedules (trigger, next_at) VALUES (?, ?) ON CONFLICT (trigger) DO UPDATE SET next_at = excluded.next_at;
+
+-- advance_schedule --
+-- Win this turn of a schedule: whoever still finds it due then moves it on.
+UPDATE schedules SET next_at = :following WHERE trigger = :trigger AND next_at = :due;
+
+-- end_schedule --
+-- Win the last turn of a schedule.
+DELETE FROM schedules WHERE trigger = :trigger AND next_at = :due;
+
+-- forget_schedule --
+-- A schedule nobody declares any more.
+DELETE FROM schedules WHERE trigger = ?;
+
+
+-- objects --
+-- All objects of one bucket.
+SELECT key, size, mtime_ns, inode, etag, sequencer FROM objects WHERE bucket = :bucket;
+
+-- put_object --
+-- An object as it is now.
+INSERT INTO objects (bucket, key, size, mtime_ns, inode, etag, sequencer) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (bucket, key) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+    etag = excluded.etag, sequencer = excluded.sequencer;
+
+-- remove_object --
+-- An object that is gone.
+DELETE FROM objects WHERE bucket = ? AND key = ?;
+
+-- bucket_known --
+-- Whether the files of a bucket have been taken in before.
+SELECT 1 FROM buckets WHERE name = :bucket;
+
+-- know_bucket --
+-- From now on a new file in this bucket is an event.
+INSERT OR IGNORE INTO buckets (name) VALUES (?);
