@@ -8,7 +8,9 @@
     ├── NotFound
     │   ├── FunctionNotFound · InvocationNotFound
     ├── Throttled              no free slot in time
-    └── Refused                a request the guard turns away
+    ├── RecordUnavailable      the data folder takes nothing now: a full disk, a file that went away
+    ├── Refused                a request the guard turns away
+    └── CallFailed             a running server did not do what the command line asked of it
 
 A handler's own failure is never one of these: it is an Outcome.
 """
@@ -98,7 +100,15 @@ class Throttled(MicrolamError):
     code, status = "TooManyRequestsException", 429
 
 
+class RecordUnavailable(MicrolamError):
+    """The data folder cannot be used: {reason}"""
+
+
 class Refused(MicrolamError):
     """{reason}"""
 
     code, status = "AccessDeniedException", 403
+
+
+class CallFailed(MicrolamError):
+    """{reason}"""

@@ -4,7 +4,6 @@ A flag beats a variable, a variable beats microlam.toml, and that beats the defa
 """
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -12,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from microlam.errors import SettingsError, UnsafeAddress
+from microlam.errors import SettingsError
+from microlam.guard import may_start
 from microlam.model import DEFAULT_ACCOUNT, DEFAULT_REGION
 
 Value = str | int | float | bool | Path | tuple[str, ...] | None
@@ -85,6 +85,7 @@ def _read_texts(value: object) -> tuple[str, ...]:
 
 SECONDS = decimal(0, "seconds", "SECONDS")
 COUNT = whole(1)
+REGION = text("an AWS region", r"[a-z]{2}(-[a-z]+)+-[0-9]", "REGION")
 SWITCH = Kind(must="true or false", read=_read_switch, metavar="")
 PATH = Kind(must="a path", read=_read_path, metavar="PATH")
 TEXTS = Kind(must="a list of texts (in a variable: with commas between)", read=_read_texts, metavar="NAME")
@@ -93,7 +94,7 @@ SECRET = text("text without spaces, not empty", r"[\x21-\x7e]+", "TEXT")
 
 # ---- the table -------------------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Setting:
     """One setting, by whatever way it is set."""
 
@@ -101,7 +102,6 @@ class Setting:
     default: Value
     help: str
     kind: Kind
-    group: str
     otherwise: tuple[str, ...] = ()     # variables of other tools that give the default
     secret: bool = False                # never shown
 
@@ -114,54 +114,43 @@ class Setting:
         return "MICROLAM_" + self.name.upper()
 
 
-def _rows(group: str, *rows: tuple[str, Value, Kind, str], otherwise: Mapping[str, tuple[str, ...]] | None = None, secret: tuple[str, ...] = ()) -> list[Setting]:
-    return [Setting(name=name, default=default, kind=kind, help=help, group=group, otherwise=(otherwise or {}).get(name, ()), secret=name in secret)
-            for name, default, kind, help in rows]
-
-
-SETTINGS: tuple[Setting, ...] = (
-    *_rows(
-        "where it listens and what it reads",
-        ("host", "127.0.0.1", text("an address or a host name", r"[^\s/]+", "ADDRESS"), "Address to listen on"),
-        ("port", 3000, whole(0, 65535), "Port to listen on; 0 takes any free one"),
-        ("data", None, PATH, "Folder for everything the server keeps; by default .microlam in the folder of functions"),
-        ("env_vars", None, PATH, "JSON file with environment variables of functions, as of sam local --env-vars"),
-        ("region", DEFAULT_REGION, text("an AWS region", r"[a-z]{2}(-[a-z]+)+-\d", "REGION"), "Region in ARNs, events and the handlers' environment"),
-        ("account", DEFAULT_ACCOUNT, text("twelve digits", r"\d{12}", "ID"), "Account in ARNs, where a request's credentials name none"),
-        ("poll", False, SWITCH, "Look for changed files at intervals, where the file system sends no events (network drives, some containers)"),
-        otherwise={"region": ("AWS_REGION", "AWS_DEFAULT_REGION")},
+GROUPS: Mapping[str, tuple[Setting, ...]] = {
+    "where it listens and what it reads": (
+        Setting("host", "127.0.0.1", "Address to listen on", text("an address or a host name", r"[^\s/]+", "ADDRESS")),
+        Setting("port", 3000, "Port to listen on; 0 takes any free one", whole(0, 65535)),
+        Setting("data", None, "Folder for everything the server keeps; by default .microlam in the folder of functions", PATH),
+        Setting("env_vars", None, "JSON file with environment variables of functions, as of sam local --env-vars", PATH),
+        Setting("region", DEFAULT_REGION, "Region in ARNs, events and the handlers' environment", REGION, otherwise=("AWS_REGION", "AWS_DEFAULT_REGION")),
+        Setting("account", DEFAULT_ACCOUNT, "Account in ARNs, where a request's credentials name none", text("twelve digits", r"[0-9]{12}", "ID")),
+        Setting("poll", False, "Look for changed files at intervals, where the file system sends no events (network drives, some containers)", SWITCH),
     ),
-    *_rows(
-        "who may use it",
-        ("allowed_host", (), TEXTS, "Further host name by which the admin and the AWS API may be called; may be repeated"),
-        ("admin_token", None, SECRET, "Token the admin asks for (Authorization: Bearer …); needed on an address other than loopback"),
-        ("access_key", None, SECRET, "Access key whose signature the AWS API asks for; needed on an address other than loopback"),
-        ("secret_key", None, SECRET, "The secret of the access key"),
-        secret=("admin_token", "secret_key"),
+    "who may use it": (
+        Setting("allowed_host", (), "Further host name by which the admin and the AWS API may be called; may be repeated", TEXTS),
+        Setting("admin_token", None, "Token the admin asks for (Authorization: Bearer …); needed on an address other than loopback", SECRET, secret=True),
+        Setting("access_key", None, "Access key whose signature the AWS API asks for; needed on an address other than loopback", SECRET),
+        Setting("secret_key", None, "The secret of the access key", SECRET, secret=True),
     ),
-    *_rows(
-        "how much at once",
-        ("concurrency", 10, COUNT, "Workers of one function at once, where it sets no limit of its own"),
-        ("server_concurrency", 100, COUNT, "Workers of all functions at once"),
-        ("queue_limit", 1000, whole(0), "Invocations of one function that may wait for a worker; more are throttled (429)"),
-        ("queue_wait", 10.0, SECONDS, "Seconds an invocation waits for a worker before it is throttled"),
-        ("unwritten", 10_000, COUNT, "Finished invocations kept in memory until they are written; beyond it new ones wait"),
-        ("log_limit", 1_048_576, whole(0), "Bytes of output kept of one invocation"),
+    "how much at once": (
+        Setting("concurrency", 10, "Workers of one function at once, where it sets no limit of its own", COUNT),
+        Setting("server_concurrency", 100, "Workers of all functions at once", COUNT),
+        Setting("queue_limit", 1000, "Invocations of one function that may wait for a worker; more are throttled (429)", whole(0)),
+        Setting("queue_wait", 10.0, "Seconds an invocation waits for a worker before it is throttled", SECONDS),
+        Setting("unwritten", 10_000, "Finished invocations kept in memory until they are written; beyond it new ones wait", COUNT),
+        Setting("log_limit", 1_048_576, "Bytes of output kept of one invocation", whole(0)),
     ),
-    *_rows(
-        "times",
-        ("drain", 10.0, SECONDS, "Seconds a stopping server waits for running invocations"),
-        ("idle", 300.0, SECONDS, "Seconds after which a worker without work ends"),
-        ("file_quiet", 0.25, SECONDS, "Seconds a dropped file must not have changed to count as whole"),
-        ("catch_up", 3600.0, SECONDS, "Seconds back for which schedules missed while the server was down still fire once"),
-        ("retry_delay", 60.0, SECONDS, "Seconds before the first retry of an asynchronous invocation; twice that before the second"),
+    "times": (
+        Setting("drain", 10.0, "Seconds a stopping server waits for running invocations", SECONDS),
+        Setting("idle", 300.0, "Seconds after which a worker without work ends", SECONDS),
+        Setting("file_quiet", 0.25, "Seconds a dropped file must not have changed to count as whole", SECONDS),
+        Setting("catch_up", 3600.0, "Seconds back for which schedules missed while the server was down still fire once", SECONDS),
+        Setting("retry_delay", 60.0, "Seconds before the first retry of an asynchronous invocation; twice that before the second", SECONDS),
     ),
-    *_rows(
-        "how long invocations stay on record",
-        ("retention_days", 7.0, decimal(0, "days", "DAYS"), "Days an invocation stays on record"),
-        ("retention_count", 1_000_000, COUNT, "Invocations that stay on record at most"),
+    "how long invocations stay on record": (
+        Setting("retention_days", 7.0, "Days an invocation stays on record", decimal(0, "days", "DAYS")),
+        Setting("retention_count", 1_000_000, "Invocations that stay on record at most", COUNT),
     ),
-)
+}
+SETTINGS: tuple[Setting, ...] = tuple(setting for group in GROUPS.values() for setting in group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,8 +205,13 @@ def read_settings(folder: Path, *, flags: Mapping[str, object], variables: Mappi
 
 
 def _settle(setting: Setting, flags: Mapping[str, object], variables: Mapping[str, str], toml: Mapping[str, object]) -> tuple[Value, str]:
-    said: list[tuple[object, str]] = [(flags.get(setting.name), setting.flag), (variables.get(setting.variable) or None, setting.variable), (toml.get(setting.name), TOML)]
-    said += [(variables.get(name) or None, name) for name in setting.otherwise]
+    # An empty variable counts as unset, as for the AWS tools.
+    said: list[tuple[object, str]] = [
+        (flags.get(setting.name), setting.flag),
+        (variables.get(setting.variable) or None, setting.variable),
+        (toml.get(setting.name), TOML),
+        *((variables.get(name) or None, name) for name in setting.otherwise),
+    ]
     for value, origin in said:
         if value is not None:
             return _checked(setting, value, origin), origin
@@ -227,7 +221,7 @@ def _settle(setting: Setting, flags: Mapping[str, object], variables: Mapping[st
 def _checked(setting: Setting, value: object, origin: str) -> Value:
     try:
         return setting.kind.read(value)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         shown = "(not shown)" if setting.secret else repr(value)
         such = f", such as {setting.default}" if setting.default not in (None, ()) else ""
         raise SettingsError(reason=f"{setting.name} = {shown}, from {origin}, cannot be used: it must be {setting.kind.must}{such}.") from None
@@ -251,26 +245,12 @@ def _place(folder: Path, path: Path, origin: str) -> Path:
 
 def _check_together(settings: Settings) -> None:
     if (settings.access_key is None) != (settings.secret_key is None):
-        given, missing = ("access_key", "--secret-key") if settings.secret_key is None else ("secret_key", "--access-key")
-        raise SettingsError(reason=f"{given}, from {settings.origins[given]}, is one half of a pair: set {missing} too.")
-    if is_loopback(settings.host):
-        return
-    missing_flags = [setting.flag for setting in SETTINGS if setting.name in ("admin_token", "access_key", "secret_key") and getattr(settings, setting.name) is None]
-    if missing_flags:
-        raise UnsafeAddress(host=settings.host, missing=", ".join(missing_flags))
+        given, other = ("access_key", "--secret-key") if settings.secret_key is None else ("secret_key", "--access-key")
+        raise SettingsError(reason=f"{given}, from {settings.origins[given]}, is one half of a pair: set {other} too.")
+    may_start(settings.host, settings.admin_token, settings.access_key, settings.secret_key)
 
 
 # ---- addresses -------------------------------------------------------------------------------------------------------
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine reach a server that listens on `host`."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
 
 def url_of(host: str, port: int) -> str:
     """The address to open in a browser on this machine."""

@@ -46,9 +46,12 @@ ON CONFLICT (key) DO UPDATE SET reply = excluded.reply, logs = excluded.logs, lo
 
 
 -- claim --
--- Take the due ones that have waited longest, whoever asks first; they run from now on.
+-- Take the due ones that have waited longest, whoever asks first; they run from now on. Functions in `skip` stay behind.
 UPDATE invocations SET status = 1, started_at = :now
-WHERE key IN (SELECT key FROM invocations WHERE status = 0 AND due_at <= :now ORDER BY due_at, key LIMIT :limit)
+WHERE key IN (
+    SELECT key FROM invocations
+    WHERE status = 0 AND due_at <= :now AND function NOT IN (SELECT id FROM functions JOIN json_each(:skip) ON value = arn)
+    ORDER BY due_at LIMIT :limit)
 RETURNING (SELECT event FROM payloads WHERE payloads.key = invocations.key), (SELECT client_context FROM payloads WHERE payloads.key = invocations.key), {record};
 
 -- postpone --
@@ -56,8 +59,9 @@ RETURNING (SELECT event FROM payloads WHERE payloads.key = invocations.key), (SE
 UPDATE invocations SET status = 0, due_at = :due_at, started_at = NULL, version = NULL WHERE key = :key AND status = 1;
 
 -- next_due --
--- When the first pending one is due.
-SELECT due_at FROM invocations WHERE status = 0 ORDER BY due_at LIMIT 1;
+-- When the first pending one is due, apart from those of the functions in `skip`; one look a function, however many wait.
+SELECT min((SELECT min(due_at) FROM invocations WHERE status = 0 AND function = id))
+FROM functions WHERE arn NOT IN (SELECT value FROM json_each(:skip));
 
 -- crash_payloads --
 -- Say why the synchronous ones that ran when the server died have no reply.

@@ -34,7 +34,8 @@ CREATE INDEX invocations_by_function ON invocations (function, key);
 CREATE INDEX invocations_by_function_failed ON invocations (function, status, key) WHERE status > 2;
 CREATE INDEX invocations_by_status ON invocations (status, key) WHERE status <> 2;
 CREATE INDEX invocations_by_cause ON invocations (cause, key) WHERE cause <> 'http';
-CREATE INDEX invocations_due ON invocations (due_at, key) WHERE status = 0;
+CREATE INDEX invocations_due ON invocations (due_at, function, key) WHERE status = 0;
+CREATE INDEX invocations_due_by_function ON invocations (function, due_at) WHERE status = 0;
 CREATE INDEX invocations_by_request ON invocations (request) WHERE request IS NOT NULL;
 
 -- What is read one at a time. `number` counts the rows ever written, so that retention by count need not count them.

@@ -1,0 +1,207 @@
+"""The command line: `dev` and `serve` run a server; `invoke`, `logs`, `list` and `fire` talk to one that runs.
+
+Each command imports what it needs when it is used, so that help and the small commands come at once.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from microlam.errors import BrokenToml, FolderMissing, MicrolamError
+from microlam.settings import GROUPS, SWITCH, TEXTS, Setting, Settings, read_settings
+
+LOGS_SHOWN = 10         # invocations that `logs` begins with
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0, 1 where it failed, or 2 where it was not understood."""
+    parser = build_parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    try:
+        status = run(chosen)
+        sys.stdout.flush()
+        return status
+    except MicrolamError as error:
+        print(f"microlam: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        # `microlam list | head -1`: the reader has enough. What is buffered must go somewhere when the interpreter flushes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Run the command that was chosen."""
+    if chosen.command in ("dev", "serve"):
+        return dev(chosen)
+    from microlam.commands import COMMANDS
+    return COMMANDS[chosen.command](chosen)
+
+
+# ---- servers ---------------------------------------------------------------------------------------------------------
+
+def dev(chosen: argparse.Namespace) -> int:
+    """Serve a folder until a signal ends it."""
+    folder: Path = chosen.folder
+    if not folder.is_dir():
+        raise FolderMissing(folder=folder)
+    settings = settings_of(folder, vars(chosen))
+    import asyncio
+
+    from microlam import app
+    from microlam.terminal import Terminal
+    terminal = Terminal(sys.stdout, quiet=chosen.command == "serve")
+    try:
+        asyncio.run(app.run(settings, folder, terminal))
+    finally:
+        terminal.close()
+    return 0
+
+
+def settings_of(folder: Path, flags: Mapping[str, object]) -> Settings:
+    """The settings from flags, environment and the folder's microlam.toml."""
+    file = folder / "microlam.toml"
+    try:
+        table = tomllib.loads(file.read_text("utf-8")).get("microlam", {})
+    except FileNotFoundError:
+        table = {}
+    except (OSError, ValueError) as error:
+        raise BrokenToml(file=file, reason=error) from None
+    if not isinstance(table, dict):
+        raise BrokenToml(file=file, reason="microlam is not a table; write [microlam] above the server's settings")
+    return read_settings(folder, flags=flags, variables=os.environ, toml=table)
+
+
+# ---- the parser ------------------------------------------------------------------------------------------------------
+
+class Commands:
+    """The commands of a parser, added one by one."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._parsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+
+    def add(self, name: str, summary: str, *, more: str = "", examples: Sequence[str]) -> argparse.ArgumentParser:
+        """A command with its help; `more` is said on its own page only."""
+        return self._parsers.add_parser(
+            name, help=summary[0].lower() + summary[1:], description=f"{summary}.{more}",
+            epilog="\n".join(["examples:", *("  " + example for example in examples)]), formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command with its flags."""
+    parser = argparse.ArgumentParser(
+        prog="microlam", description="AWS Lambda on your own machine: serve a folder of functions, and work with it.",
+        epilog="Begin with `microlam dev FOLDER`; `microlam COMMAND --help` tells more about a command.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
+    commands = Commands(parser)
+    _add_server(commands, "dev", "Serve a folder of functions, with hot reload, and print what happens")
+    _add_server(commands, "serve", "Serve a folder of functions like dev, but print no line for every invocation")
+    for add in (_add_invoke, _add_logs, _add_list, _add_fire):
+        _add_endpoint(add(commands))
+    return parser
+
+
+def _add_server(commands: Commands, name: str, summary: str) -> None:
+    more = "\nA flag beats its variable (--port: MICROLAM_PORT), which beats [microlam] in FOLDER/microlam.toml."
+    parser = commands.add(name, summary, more=more, examples=(
+        f"microlam {name} functions",
+        f"microlam {name} functions --port 8080 --env-vars env.json",
+        f"microlam {name} functions --host 0.0.0.0 --admin-token T --access-key K --secret-key S",
+    ))
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder that holds the functions")
+    for title, settings in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for setting in settings:
+            _add_setting(group, setting)
+
+
+def _add_setting(group: argparse._ArgumentGroup, setting: Setting) -> None:
+    # argparse formats what follows a %-sign. Values are checked later, where all that a setting may come from meets.
+    help = setting.help.replace("%", "%%") + (f" (default {setting.default})" if setting.default not in (None, (), False) else "")
+    if setting.kind is SWITCH:
+        group.add_argument(setting.flag, action=argparse.BooleanOptionalAction, default=None, help=help)
+    elif setting.kind is TEXTS:
+        group.add_argument(setting.flag, action="append", metavar=setting.kind.metavar, help=help)
+    else:
+        group.add_argument(setting.flag, metavar=setting.kind.metavar, help=help)
+
+
+def _add_invoke(commands: Commands) -> argparse.ArgumentParser:
+    more = "\nIts logs go to standard error. The exit status is 1 when it failed."
+    parser = commands.add("invoke", "Invoke a function and print its reply", more=more, examples=(
+        "microlam invoke hello",
+        "microlam invoke hello -e events/hello.json",
+        """echo '{"name": "Ada"}' | microlam invoke hello -e -""",
+    ))
+    parser.add_argument("name", metavar="NAME", help="the function: its name, name:qualifier or ARN")
+    parser.add_argument("-e", "--event", metavar="FILE", help="JSON file with the event, or - for standard input (default: {})")
+    parser.add_argument("--qualifier", metavar="VERSION", help="version or alias to invoke (default $LATEST)")
+    parser.add_argument("--invocation-type", choices=("RequestResponse", "Event", "DryRun"), default="RequestResponse",
+                        help="wait for the reply, run it later, or only see whether it could run (default RequestResponse)")
+    return parser
+
+
+def _add_logs(commands: Commands) -> argparse.ArgumentParser:
+    parser = commands.add("logs", "Print what a function logged, the newest last", examples=(
+        "microlam logs hello",
+        "microlam logs hello --last 50",
+        "microlam logs hello --tail",
+    ))
+    parser.add_argument("name", metavar="NAME", help="the function's name")
+    parser.add_argument("--tail", action="store_true", help="go on printing as it logs, until Ctrl-C")
+    parser.add_argument("--last", type=_count, default=LOGS_SHOWN, metavar="N", help=f"how many invocations to begin with (default {LOGS_SHOWN})")
+    return parser
+
+
+def _add_list(commands: Commands) -> argparse.ArgumentParser:
+    return commands.add("list", "List the functions with their routes, schedules and drop folders", examples=(
+        "microlam list",
+        "microlam list --endpoint-url http://127.0.0.1:8080",
+    ))
+
+
+def _add_fire(commands: Commands) -> argparse.ArgumentParser:
+    parser = commands.add("fire", "Fire a function's schedule by hand, now or as of another time", examples=(
+        "microlam fire nightly",
+        "microlam fire nightly --time 2026-03-29T02:00:00Z",
+        "microlam fire report --schedule 2",
+    ))
+    parser.add_argument("name", metavar="NAME", help="the function's name")
+    parser.add_argument("--time", metavar="INSTANT", help="the time its event tells, in ISO 8601 (default now)")
+    parser.add_argument("--schedule", type=_count, metavar="N", help="which of its schedules, counted from 1 (default 1)")
+    return parser
+
+
+def _add_endpoint(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the running server")
+    group.add_argument("--endpoint-url", metavar="URL", help="its address (default: AWS_ENDPOINT_URL, else http://127.0.0.1:3000)")
+    group.add_argument("--admin-token", metavar="TEXT", help="its admin token, where it asks for one (default: MICROLAM_ADMIN_TOKEN)")
+
+
+def _count(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
+    return number
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+        print(f"microlam {version('microlam')}")
+        parser.exit()

@@ -1,0 +1,136 @@
+"""A running server as the command line sees it: Invoke over the AWS API, and the admin's JSON."""
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from microlam.errors import CallFailed
+from microlam.guard import is_loopback
+from microlam.model import DEFAULT_REGION
+
+# A function may run 15 minutes; the rest answers at once.
+INVOKE_DEADLINE = 930.0
+ADMIN_DEADLINE = 30.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Server:
+    """One running server."""
+
+    def __init__(self, endpoint: str, *, admin_token: str | None = None) -> None:
+        self.endpoint = endpoint.rstrip("/")
+        self._admin_token = admin_token
+        host = urllib.parse.urlsplit(self.endpoint).hostname or ""
+        # A proxy for the world outside does not reach this machine's loopback.
+        self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_loopback(host) else []))
+
+    def invoke(self, name: str, payload: bytes, *, qualifier: str | None = None, invocation_type: str = "RequestResponse") -> Answer:
+        """Invoke a function; raises CallFailed where AWS would answer with an error, not where the handler fails."""
+        path = f"/2015-03-31/functions/{urllib.parse.quote(name, safe='')}/invocations"
+        if qualifier:
+            path += "?" + urllib.parse.urlencode({"Qualifier": qualifier})
+        headers = {"X-Amz-Invocation-Type": invocation_type, "X-Amz-Log-Type": "Tail", "Content-Type": "application/json"}
+        answer = self._send("POST", path, payload, self._signed("POST", path, headers, payload), INVOKE_DEADLINE)
+        if answer.status >= 400:
+            code = answer.headers.get("x-amzn-errortype", "").partition(":")[0]
+            raise CallFailed(reason=": ".join(filter(None, [code, _message(answer)])))
+        return answer
+
+    def functions(self) -> list[dict[str, object]]:
+        """Every function with what leads to it."""
+        return _objects(self._admin("GET", "functions.json"), "functions")
+
+    def invocations(self, function: str) -> Iterator[list[dict[str, object]]]:
+        """A function's invocations, newest first, a page at a time, fetched as far as one reads."""
+        query = {"function": function, "limit": "100"}
+        while True:
+            page = self._admin("GET", "invocations.json?" + urllib.parse.urlencode(query))
+            yield _objects(page, "invocations")
+            if not page.get("next"):
+                return
+            query["cursor"] = str(page["next"])
+
+    def invocation(self, id: str, attempt: int) -> dict[str, object]:
+        """One invocation, with its event, its reply or error, and its logs."""
+        return self._admin("GET", f"invocations/{urllib.parse.quote(id, safe='')}.json?attempt={attempt}")
+
+    def fire(self, name: str, *, time: str | None, schedule: int | None) -> dict[str, object]:
+        """Fire a schedule by hand."""
+        wish = {key: value for key, value in (("time", time), ("schedule", schedule)) if value is not None}
+        return self._admin("POST", f"functions/{urllib.parse.quote(name, safe='')}/fire", json.dumps(wish).encode())
+
+    def _admin(self, method: str, path: str, body: bytes | None = None) -> dict[str, object]:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if self._admin_token:
+            headers["Authorization"] = f"Bearer {self._admin_token}"
+        answer = self._send(method, "/_microlam/" + path, body, headers, ADMIN_DEADLINE)
+        if answer.status >= 400:
+            raise CallFailed(reason=_message(answer))
+        try:
+            value = json.loads(answer.body)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise CallFailed(reason=f"What answers at {self.endpoint} is not a microlam server. Name one with --endpoint-url.")
+        return value
+
+    def _signed(self, method: str, path: str, headers: dict[str, str], payload: bytes) -> Mapping[str, str]:
+        access_key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+        if not access_key or not secret_key:
+            return headers
+        from microlam.aws.signature import sign
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
+        return sign(method, self.endpoint + path, headers, payload, access_key=access_key, secret_key=secret_key, region=region, service="lambda")
+
+    def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float) -> Answer:
+        try:
+            request = urllib.request.Request(self.endpoint + path, body, dict(headers), method=method)
+            with self._opener.open(request, timeout=deadline) as reply:
+                return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, {name.lower(): value for name, value in error.headers.items()}, error.read())
+        except TimeoutError:
+            raise CallFailed(reason=f"The server at {self.endpoint} did not answer within {deadline:.0f} seconds.") from None
+        except ValueError:
+            raise CallFailed(reason=f"{self.endpoint} is not an address. Give one such as --endpoint-url http://127.0.0.1:3000.") from None
+        except (OSError, http.client.HTTPException) as error:
+            remedy = "Start one with `microlam dev FOLDER`, or name another with --endpoint-url."
+            raise CallFailed(reason=f"No microlam server answers at {self.endpoint} ({_why(error)}). {remedy}") from None
+
+
+def _why(error: Exception) -> str:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
+
+
+def _message(answer: Answer) -> str:
+    """The message of an error reply, whichever way its service spells it."""
+    try:
+        value = json.loads(answer.body)
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        for name in ("message", "Message"):
+            if isinstance(value.get(name), str):
+                return str(value[name])
+    return f"the server answered {answer.status} {http.client.responses.get(answer.status, '')}".rstrip()
+
+
+def _objects(page: Mapping[str, object], name: str) -> list[dict[str, object]]:
+    items = page.get(name)
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

@@ -1,0 +1,299 @@
+"""HTTP in and out, as an HTTP API with payload format 2.0: a request's facts → the event; a handler's payload → the reply.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+"""
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from urllib.parse import parse_qsl, quote, unquote
+
+import orjson
+
+from microlam.model import account_of
+from microlam.routes import Match
+
+API_ID = "microlam"
+
+# They concern one connection, not the message; a handler neither sees nor sets them.
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"})
+
+# Seen on AWS: every other type is base64, form posts and application/*+json too, and so is a body without a type.
+_TEXT_TYPES = frozenset({"application/json", "application/xml", "application/javascript"})
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_UNSENDABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+
+
+# ---- in --------------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpFacts:
+    """A request as it came in: `path` decoded and without the prefix it is mounted under, `query` still encoded, `host` the Host header."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Iterable[tuple[str, str]] = ()
+    body: bytes = b""
+    source_ip: str = "127.0.0.1"
+    protocol: str = "HTTP/1.1"
+    scheme: str = "http"
+    host: str = "localhost"
+    time: datetime
+    request_id: str
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """A request's target → its path, decoded as HTTP APIs do it, and its query, still encoded."""
+    if not target.isascii():
+        target = quote(target.encode("utf-8", "surrogateescape"), safe=_PRINTABLE)
+    if not target.startswith("/") and "://" in target:
+        # The absolute form, as proxies get it: http://host/path
+        authority, slash, rest = target.partition("://")[2].partition("/")
+        target = slash + rest if slash else "/" + authority[len(authority.partition("?")[0]):]
+    path, _, query = target.partition("#")[0].partition("?")
+    return (unquote(path, errors="replace") if "%" in path else path), query
+
+
+def v2_event(facts: HttpFacts, match: Match, *, stage: str = "$default", prefix: str = "") -> dict[str, object]:
+    """The event of payload format 2.0; what AWS leaves out is left out."""
+    headers, cookies = _headers_and_cookies(facts)
+    domain, label, _ = _host_parts(facts.host)
+    seconds = facts.time.timestamp()
+    event: dict[str, object] = {
+        "version": "2.0", "routeKey": match.route_key, "rawPath": facts.path, "rawQueryString": facts.query,
+    }
+    if cookies:
+        event["cookies"] = cookies
+    event["headers"] = headers
+    if facts.query and (parameters := _query_parameters(facts.query)):
+        event["queryStringParameters"] = parameters
+    event["requestContext"] = {
+        "accountId": account_of(match.arn),
+        "apiId": API_ID,
+        "domainName": domain,
+        "domainPrefix": label,
+        "http": {
+            "method": facts.method, "path": prefix + facts.path, "protocol": facts.protocol,
+            "sourceIp": facts.source_ip, "userAgent": headers.get("user-agent", ""),
+        },
+        "requestId": facts.request_id,
+        "routeKey": match.route_key,
+        "stage": stage,
+        "time": _request_time(int(seconds)),
+        "timeEpoch": int(seconds * 1000),
+    }
+    if match.path_parameters:
+        event["pathParameters"] = match.path_parameters
+    text, encoded = _body(facts.body, headers.get("content-type", ""))
+    if text:
+        event["body"] = text
+    event["isBase64Encoded"] = encoded
+    return event
+
+
+def event_bytes(event: Mapping[str, object]) -> bytes:
+    """An event as JSON; bytes of a request that were not UTF-8 become U+FFFD."""
+    try:
+        return orjson.dumps(event)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(_mended(event))
+
+
+def _mended(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    return [_mended(item) for item in value] if isinstance(value, list) else value
+
+
+def _headers_and_cookies(facts: HttpFacts) -> tuple[dict[str, str], list[str]]:
+    """Names in lower case, repeated ones joined, cookies apart (they are not in `headers`), and what API Gateway itself adds."""
+    headers: dict[str, str] = {}
+    cookies: list[str] = []
+    for name, value in facts.headers:
+        name = name.lower()
+        if name == "cookie":
+            cookies.extend(cookie for part in value.split(";") if (cookie := part.strip()))
+        elif name in headers:
+            headers[name] += "," + value
+        elif name not in HOP_BY_HOP:
+            headers[name] = value
+    headers["content-length"] = str(len(facts.body))
+    if "x-amzn-trace-id" not in headers:
+        headers["x-amzn-trace-id"] = f"Root=1-{int(facts.time.timestamp()):08x}-{facts.request_id.replace('-', '')[-24:]}"
+    forwarded = headers.get("x-forwarded-for")
+    headers["x-forwarded-for"] = f"{forwarded}, {facts.source_ip}" if forwarded else facts.source_ip
+    headers.setdefault("x-forwarded-port", _host_parts(facts.host)[2] or ("443" if facts.scheme == "https" else "80"))
+    headers.setdefault("x-forwarded-proto", facts.scheme)
+    return dict(sorted(headers.items())), cookies
+
+
+def _query_parameters(query: str) -> dict[str, str]:
+    """Decoded, with repeated ones joined by commas."""
+    parameters: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
+    return parameters
+
+
+def _body(body: bytes, content_type: str) -> tuple[str, bool]:
+    """The body as the event carries it, and whether that is base64."""
+    if not body:
+        return "", False
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind.startswith("text/") or kind in _TEXT_TYPES:
+        try:
+            return body.decode(), False
+        except UnicodeDecodeError:
+            pass  # Compressed, or in another charset: base64 loses nothing.
+    return base64.b64encode(body).decode(), True
+
+
+@lru_cache(maxsize=256)
+def _host_parts(host: str) -> tuple[str, str, str]:
+    """`shop.localhost:3000` → domain `shop.localhost`, its first label, port `3000` ("" where none is named)."""
+    name, colon, port = host.rpartition(":")
+    if not colon or port.endswith("]"):
+        name, port = host, ""
+    return name, name if name.startswith("[") else name.partition(".")[0], port
+
+
+@lru_cache(maxsize=4)
+def _request_time(seconds: int) -> str:
+    """`12/Mar/2020:19:03:58 +0000`, whatever the locale."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment.day:02}/{_MONTHS[moment.month - 1]}/{moment.year}:{moment:%H:%M:%S} +0000"
+
+
+# ---- out -------------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpReply:
+    """What to answer: every name and value in it may go on the wire as it is."""
+
+    status: int = 200
+    headers: Sequence[tuple[str, str]] = ()
+    cookies: Sequence[str] = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A handler's reply that API Gateway refuses, with the reason."""
+
+    reason: str
+
+
+def reply(payload: bytes) -> HttpReply | Malformed:
+    """A handler's payload → the reply: as it says where it has a `statusCode`, else inferred: 200, JSON."""
+    try:
+        value = _loaded(payload)
+    except (ValueError, RecursionError):
+        return Malformed("The reply is not JSON.")
+    if not isinstance(value, dict) or value.get("statusCode") is None:
+        body = _encoded(value) if isinstance(value, str) else payload
+        return HttpReply(headers=(("content-type", "application/json"),), body=body)
+    try:
+        return _explicit(value)
+    except _NotAReplyError as error:
+        return Malformed(str(error))
+
+
+class _NotAReplyError(Exception):
+    pass
+
+
+def _loaded(payload: bytes) -> object:
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return json.loads(payload)  # NaN and lone surrogates, which Python handlers can return.
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+def _explicit(value: Mapping[str, object]) -> HttpReply:
+    status = _status(value["statusCode"])
+    headers = _reply_headers(value)
+    cookies = value.get("cookies") or []
+    if not isinstance(cookies, list):
+        raise _NotAReplyError("cookies is not a list of strings.")
+    body = _reply_body(value)
+    if status in (204, 205, 304):
+        body = b""
+    elif body and not any(name.lower() == "content-type" for name, _ in headers):
+        headers.append(("content-type", "text/plain; charset=utf-8"))  # What HTTP APIs answer; REST APIs say application/json.
+    return HttpReply(status=status, headers=headers, cookies=[_sendable("A cookie", cookie) for cookie in cookies], body=body)
+
+
+def _status(value: object) -> int:
+    """200 and "200" will do; 1xx is not a reply's."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 200 <= value <= 599:
+        raise _NotAReplyError(f"statusCode is {json.dumps(value)}, not a number from 200 to 599.")
+    return value
+
+
+def _reply_headers(value: Mapping[str, object]) -> list[tuple[str, str]]:
+    """`headers`, then `multiValueHeaders`, which replace those of their name; what the connection needs is ours to say."""
+    single, several = value.get("headers") or {}, value.get("multiValueHeaders") or {}
+    if not isinstance(single, dict) or not isinstance(several, dict):
+        raise _NotAReplyError("headers is not an object.")
+    if not all(isinstance(values, list) for values in several.values()):
+        raise _NotAReplyError("A value in multiValueHeaders is not a list.")
+    replaced = {name.lower() for name in several}
+    pairs = [(name, item) for name, item in single.items() if name.lower() not in replaced]
+    pairs.extend((name, item) for name, items in several.items() for item in items)
+    return [
+        (_name(name), _sendable(f"Header {name}", item)) for name, item in pairs
+        if item is not None and (lower := name.lower()) not in HOP_BY_HOP and lower != "content-length"
+    ]
+
+
+def _name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise _NotAReplyError(f"{json.dumps(name)} is not a header's name.")
+    return name
+
+
+def _sendable(what: str, value: object) -> str:
+    """A header's value as text; one that would break out of its line is refused."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if not isinstance(value, str):
+        raise _NotAReplyError(f"{what} is not a string.")
+    if _UNSENDABLE.search(value):
+        raise _NotAReplyError(f"{what} holds a line break or another control character.")
+    return value.strip()
+
+
+def _reply_body(value: Mapping[str, object]) -> bytes:
+    body, encoded = value.get("body"), value.get("isBase64Encoded") or False
+    if body is None:
+        return b""
+    if not isinstance(body, str):
+        raise _NotAReplyError("body is not a string; use json.dumps for a JSON body.")
+    if encoded is False:
+        return _encoded(body)
+    if encoded is not True:
+        raise _NotAReplyError("isBase64Encoded is neither true nor false.")
+    try:
+        return base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise _NotAReplyError("isBase64Encoded is true, but body is not base64.") from None

@@ -1,0 +1,179 @@
+"""HTTP → function → HTTP: reads a request whole, finds its route, invokes, answers as an HTTP API does.
+
+`Gateway.serve` is one coroutine; it runs under aiohttp's low-level `web.Server` and inside an `Application` alike.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+from urllib.parse import quote
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+from multidict import CIMultiDict
+
+from microlam.clock import Clock, SystemClock
+from microlam.errors import NotFound, RequestTooLarge, Throttled
+from microlam.events.http import HttpFacts, HttpReply, Malformed, event_bytes, reply, split_target, v2_event
+from microlam.gateway.body import read_body
+from microlam.guard import is_loopback, loopback_host
+from microlam.model import SYNC_PAYLOAD_LIMIT, Invocation, Outcome, Version, new_id
+from microlam.routes import Match, RouteTable
+
+BODY_LIMIT = 10 * 1024 * 1024
+
+# Draws the page a browser gets for a failed invocation; the third is why its reply was refused, None where the handler itself failed.
+ErrorPage = Callable[[Outcome, Invocation, str | None], str]
+
+_PROTOCOLS = {HttpVersion11: "HTTP/1.1", HttpVersion10: "HTTP/1.0"}
+_ID_HEADERS = ("apigw-requestid", "x-amzn-RequestId")
+_PAGE_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class Functions(Protocol):
+    """What the gateway asks of the functions."""
+
+    async def current(self, arn: str, qualifier: str | None = None) -> Version: ...
+
+
+class Triggers(Protocol):
+    """What the gateway asks of the triggers."""
+
+    @property
+    def routes(self) -> RouteTable: ...
+
+
+class Invoker(Protocol):
+    """What the gateway asks of the invoker."""
+
+    async def invoke(self, version: Version, invocation: Invocation) -> Outcome: ...
+
+
+class Gateway:
+    """Serves every route of the folder's functions under `prefix`.
+
+    A body comes within `deadline` seconds and is never silent for `silence`, or the client gets a 408. `cancelling` says that the host's
+    server cancels handlers whose client has left (aiohttp's `handler_cancellation`): invocations are then shielded, and finish all the same.
+    """
+
+    def __init__(
+        self, functions: Functions, triggers: Triggers, invoker: Invoker, *, prefix: str = "", error_page: ErrorPage | None = None,
+        clock: Clock | None = None, silence: float = 10.0, deadline: float = 60.0, cancelling: bool = False,
+    ) -> None:
+        self.functions = functions
+        self.triggers = triggers
+        self.invoker = invoker
+        self.prefix = prefix.rstrip("/")
+        self.error_page = error_page
+        self.clock = clock or SystemClock()
+        self.silence = silence
+        self.deadline = deadline
+        self.cancelling = cancelling
+        self._finishing: set[asyncio.Task[Outcome]] = set()
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request, start to end."""
+        try:
+            body = await read_body(request, limit=BODY_LIMIT, silence=self.silence, deadline=self.deadline)
+        except RequestTooLarge:
+            return _message(413, "Request Entity Too Large", close=True)
+        except TimeoutError:
+            return _message(408, "Request Timeout", close=True)
+        except web.RequestPayloadError:
+            return _message(400, "Bad Request", close=True)
+        path, query = split_target(request.raw_path)
+        path = path.removeprefix(self.prefix) or "/"
+        match = self.triggers.routes.match(request.method, path)
+        if match is None:
+            return _message(404, "Not Found")
+        invocation = self._invocation(request, match, path, query, body)
+        if len(invocation.payload) > SYNC_PAYLOAD_LIMIT:
+            return _message(413, "Request Entity Too Large")
+        return await self._answer(request, match, invocation)
+
+    def _invocation(self, request: web.BaseRequest, match: Match, path: str, query: str, body: bytes) -> Invocation:
+        id, now = new_id(), self.clock.now()
+        facts = HttpFacts(
+            method=request.method, path=path, query=query, headers=request.headers.items(), body=body, source_ip=_source_ip(request),
+            protocol=_PROTOCOLS.get(request.version, "HTTP/1.1"), scheme=request.scheme, host=request.headers.get("Host", "localhost"),
+            time=now, request_id=id,
+        )
+        payload = event_bytes(v2_event(facts, match, prefix=self.prefix))
+        return Invocation(
+            id=id, arn=match.arn, qualifier=match.qualifier, payload=payload, cause="http", queued_at=now, summary=_summary(request.method, path),
+        )
+
+    async def _answer(self, request: web.BaseRequest, match: Match, invocation: Invocation) -> web.Response:
+        try:
+            version = await self.functions.current(match.arn, match.qualifier)
+            outcome = await self._invoke(version, invocation)
+        except Throttled:
+            return _message(503, "Service Unavailable", id=invocation.id)
+        except NotFound:  # The function, or the alias, went after the table was read.
+            return _message(500, "Internal Server Error", id=invocation.id)
+        answer = reply(outcome.payload) if outcome.ok else None
+        if isinstance(answer, HttpReply):
+            return _response(answer, invocation.id)
+        return self._failure(request, outcome, invocation, answer)
+
+    async def _invoke(self, version: Version, invocation: Invocation) -> Outcome:
+        if not self.cancelling:
+            return await self.invoker.invoke(version, invocation)
+        task = asyncio.ensure_future(self.invoker.invoke(version, invocation))
+        self._finishing.add(task)  # The loop itself keeps only a weak reference.
+        task.add_done_callback(self._finishing.discard)
+        return await asyncio.shield(task)
+
+    def _failure(self, request: web.BaseRequest, outcome: Outcome, invocation: Invocation, malformed: Malformed | None) -> web.Response:
+        """500: a page with the traceback for the developer's own browser, AWS's bare words for everybody else."""
+        if self.error_page is None or not _developers_browser(request):
+            return _message(500, "Internal Server Error", id=invocation.id)
+        page = self.error_page(outcome, invocation, malformed.reason if malformed else None)
+        response = web.Response(status=500, body=page.encode("utf-8", "replace"), headers=_PAGE_HEADERS)
+        return _identified(response, invocation.id)
+
+
+def _response(answer: HttpReply, id: str) -> web.Response:
+    headers = CIMultiDict(answer.headers)
+    for cookie in answer.cookies:
+        headers.add("Set-Cookie", cookie)
+    return _identified(web.Response(status=answer.status, body=answer.body, headers=headers), id)
+
+
+def _message(status: int, text: str, *, id: str | None = None, close: bool = False) -> web.Response:
+    response = web.Response(status=status, body=b'{"message":"%s"}' % text.encode(), headers={"Content-Type": "application/json"})
+    if close:
+        response.force_close()
+    return _identified(response, id) if id else response
+
+
+def _identified(response: web.Response, id: str) -> web.Response:
+    """The invocation's id, under both names that AWS gives it; a handler cannot say another."""
+    for name in _ID_HEADERS:
+        response.headers[name] = id
+    return response
+
+
+def _developers_browser(request: web.BaseRequest) -> bool:
+    """A browser on this machine: not one behind a tunnel, whose connection comes from here too but whose Host does not."""
+    return (
+        "text/html" in request.headers.get("Accept", "")
+        and is_loopback(_source_ip(request)) and loopback_host(request.headers.get("Host", ""))
+        and "X-Forwarded-For" not in request.headers and "Forwarded" not in request.headers
+    )
+
+
+def _source_ip(request: web.BaseRequest) -> str:
+    """Who called; a Unix socket's client is on this machine."""
+    return (request.remote or "127.0.0.1").removeprefix("::ffff:")
+
+
+def _summary(method: str, path: str) -> str:
+    """`GET /orders/7`; it is printed on terminals, so nothing in it steers one."""
+    text = f"{method} {path}"
+    return (text if text.isprintable() else quote(text, safe="/ "))[:256]

@@ -1,0 +1,320 @@
+"""The record: what happened and what is to happen. `Store` has the verbs; queries.sql has the SQL, recorder.py the grouped writing.
+
+A data folder belongs to one server at a time. What a verb that is awaited has returned is on disk and survives `kill -9`.
+"""
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from microlam.errors import DataFolderHeld, InvalidParameter, RecordUnavailable, SettingsError
+from microlam.model import Invocation, Outcome
+from microlam.store import rows
+from microlam.store.database import Step, Undone, read_queries
+from microlam.store.recorder import Note, Recorder
+from microlam.store.rows import InvocationFilter, ObjectRow, Page, Record, Running, full_record_json, record_json
+from microlam.store.sqlite import Sqlite
+
+__all__ = ["InvocationFilter", "ObjectRow", "Page", "Record", "Store", "full_record_json", "record_json"]
+
+_HERE = Path(__file__).parent
+_NEWEST = b"\xff" * 17
+_CANDIDATES = 500               # rows looked at in one go where a filter has no index of its own
+_PATIENCE = 1.0                 # seconds a search looks on; then the page says where to go on
+_SEARCH_LIMIT = 1000            # characters
+_PRUNED_AT_ONCE = 500           # rows, so that pruning never keeps a writer waiting for long
+
+_SERVER_ENDED = {"errorType": "Runtime.ExitError", "errorMessage": "The server ended while this invocation ran."}
+
+
+class Store:
+    """Remembers invocations, the next times of schedules, and the objects in buckets."""
+
+    def __init__(self, database: Sqlite, lock: int, unwritten: int) -> None:
+        self._database = database
+        self._lock = lock
+        self._recorder = Recorder(database, _steps_of_notes, unwritten)
+
+    @classmethod
+    async def open(cls, folder: Path, *, unwritten: int = 10_000) -> Self:
+        """Open a data folder, made where it is missing; one that another server holds, or a newer microlam made, is refused."""
+        lock = _hold(folder)
+        try:
+            queries = read_queries((_HERE / "queries.sql").read_text())
+            return cls(await Sqlite.open(folder / "microlam.db", queries, _HERE / "migrations"), lock, unwritten)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    async def close(self) -> None:
+        """Write what is left, and let go of the folder."""
+        try:
+            await self._recorder.close()
+            await self._database.close()
+        finally:
+            os.close(self._lock)
+
+    # ---- what ended, and what runs: not waited for -----------------------------------------------------------------
+
+    def put(self, invocation: Invocation, outcome: Outcome) -> None:
+        """Record how an invocation ended; it is written with others, a moment later."""
+        self._recorder.put(invocation, outcome)
+
+    def note_running(self, invocation: Invocation, version_number: str, started_at: datetime) -> None:
+        """Show that an invocation runs; once it has ended, that stands."""
+        self._recorder.note(invocation, Running(version_number, started_at))
+
+    @property
+    def full(self) -> bool:
+        """Whether too many records wait in memory to be written: then wait for `room` before making more."""
+        return self._recorder.full
+
+    async def room(self) -> None:
+        """Return when there is room for more records."""
+        await self._recorder.room()
+
+    async def flush(self) -> None:
+        """Return when all that was put before is committed."""
+        await self._recorder.flush()
+
+    @property
+    def error(self) -> str | None:
+        """Why nothing could be written the last time it was tried; None when all is well."""
+        return self._recorder.error
+
+    # ---- what is to run later ------------------------------------------------------------------------------------
+
+    async def accept(self, invocations: Sequence[Invocation]) -> None:
+        """Write down invocations that are to run later; when this returns they will, whatever happens to the server."""
+        if invocations:
+            await self._recorder.write(lambda: _steps_to_accept(invocations))
+
+    async def claim(self, now: datetime, limit: int, *, skip: Sequence[str] = ()) -> list[Invocation]:
+        """Take due invocations to run them, longest due first, leaving those of the functions (ARNs) in `skip`."""
+        parameters = {"now": rows.microseconds(now), "limit": limit, "skip": orjson.dumps(skip).decode()}
+        claimed = [rows.claimed(row) for row in await self._recorder.write(lambda: [Step("claim", [parameters])])]
+        return sorted(claimed, key=lambda invocation: (invocation.due_at or now, invocation.record_key))
+
+    async def finish(self, invocation: Invocation, outcome: Outcome, following: Invocation | None = None) -> None:
+        """Record how a claimed invocation ended, and accept its next attempt with it."""
+        await self._recorder.write(lambda: [*_steps_to_end([(invocation, outcome)]), *(_steps_to_accept([following]) if following else ())])
+
+    async def postpone(self, invocation: Invocation, due_at: datetime) -> None:
+        """Put a claimed invocation back until then; it was not an attempt."""
+        parameters = {"key": rows.key_bytes(invocation.record_key), "due_at": rows.microseconds(due_at)}
+        await self._recorder.write(lambda: [Step("postpone", [parameters])])
+
+    async def next_due(self, *, skip: Sequence[str] = ()) -> datetime | None:
+        """When the first pending invocation is due, apart from those of the functions (ARNs) in `skip`."""
+        [due_at] = await self._database.rows("next_due", lambda row: row[0], skip=orjson.dumps(skip).decode())
+        return None if due_at is None else rows.instant(due_at)
+
+    async def recover(self, now: datetime) -> tuple[int, int]:
+        """After a server died: what it ran asynchronously is due at once, in the same attempt; the rest crashed. Gives how many of each."""
+        restarted = await self._recorder.write(lambda: [Step("restart_running", [{"now": rows.microseconds(now)}])])
+        crashed = await self._recorder.write(lambda: [
+            Step("crash_payloads", [{"error": orjson.dumps(_SERVER_ENDED)}]),
+            Step("crash_running", [{"error_type": _SERVER_ENDED["errorType"]}]),
+        ])
+        return len(restarted), len(crashed)
+
+    # ---- looking -------------------------------------------------------------------------------------------------
+
+    async def invocations(self, filter: InvocationFilter, limit: int = 50, cursor: str | None = None) -> Page:
+        """A page of invocations, newest first, with all that was put before; a long search may stop early and say where to go on."""
+        await self._settle()
+        functions = await self._functions_named(filter.function)
+        if functions == [] or (filter.status and rows.status_number(filter.status) is None):
+            return Page(records=())
+        parameters = _filter_parameters(filter, functions)
+        query, alone = _leading(filter, functions)
+        before, found, deadline = _read_cursor(cursor), list[Record](), time.monotonic() + _PATIENCE
+        while True:
+            chunk = limit + 1 if alone else max(_CANDIDATES, limit + 1)
+            examined, last, records = await self._candidates(query, parameters | {"before": before, "chunk": chunk, "limit": limit + 1 - len(found)})
+            found += records
+            if len(found) > limit:
+                return Page(records=tuple(found[:limit]), next=found[limit - 1].key)
+            if examined < chunk:
+                return Page(records=tuple(found))
+            if time.monotonic() > deadline:
+                return Page(records=tuple(found), next=rows.key_text(last))
+            before = last
+
+    async def invocation(self, id: str, attempt: int | None = None) -> Record | None:
+        """One invocation with its event, reply or error, and logs: the attempt asked for, else the newest."""
+        await self._settle()
+        try:
+            key = rows.key_bytes(id)
+        except ValueError:
+            return None
+        attempts = tuple(await self._database.rows("attempts", rows.record_of, id=key))
+        record = next((record for record in reversed(attempts) if attempt in (None, record.attempt)), None)
+        if record is None:
+            return None
+        found = await self._database.rows("payload", lambda row: row, key=rows.key_bytes(record.key))
+        return rows.filled(record, found[0] if found else None, attempts)
+
+    async def _settle(self) -> None:
+        # A reader sees what was put before it asked. If the disk takes nothing, it sees what there is.
+        with suppress(RecordUnavailable):
+            await self.flush()
+
+    async def _functions_named(self, function: str | None) -> list[int] | None:
+        return None if function is None else await self._database.rows("functions_named", lambda row: int(row[0]), function=function)
+
+    async def _candidates(self, query: str, parameters: Mapping[str, Any]) -> tuple[int, bytes, list[Record]]:
+        found = await self._database.rows(query, lambda row: (row[0], row[1], None if row[2] is None else rows.record_of(row[2:])), **parameters)
+        examined, last, _ = found[0]
+        return examined, last, [record for _, _, record in found if record is not None]
+
+    # ---- forgetting ----------------------------------------------------------------------------------------------
+
+    async def prune(self, now: datetime, age: float, count: int) -> int:
+        """Forget what ended and is older than `age` seconds or beyond about `count` invocations; gives how many."""
+        beyond = await self._database.rows("key_beyond_count", lambda row: bytes(row[0]), count=count)
+        before = max([rows.key_at(now - timedelta(seconds=age)), *beyond])
+        parameters = {"before": before, "batch": _PRUNED_AT_ONCE}
+        pruned = 0
+        while True:
+            gone = await self._recorder.write(lambda: [Step("prune_payloads", [parameters]), Step("prune_invocations", [parameters])])
+            pruned += len(gone)
+            if len(gone) < _PRUNED_AT_ONCE:
+                return pruned
+
+    # ---- schedules -----------------------------------------------------------------------------------------------
+
+    async def schedule_times(self) -> dict[str, datetime]:
+        """When each schedule, by its trigger's id, is next due."""
+        return dict(await self._database.rows("schedule_times", lambda row: (row[0], rows.instant(row[1]))))
+
+    async def keep_schedule_times(self, times: Mapping[str, datetime]) -> None:
+        """Remember when schedules are next due."""
+        kept = [(trigger, rows.microseconds(at)) for trigger, at in times.items()]
+        await self._recorder.write(lambda: [Step("keep_schedule_time", kept)])
+
+    async def forget_schedules(self, triggers: Iterable[str]) -> None:
+        """Forget schedules that nobody declares any more."""
+        gone = [(trigger,) for trigger in triggers]
+        await self._recorder.write(lambda: [Step("forget_schedule", gone)])
+
+    async def fire_schedule(self, trigger: str, due: datetime, following: datetime | None, invocations: Sequence[Invocation]) -> bool:
+        """Move a schedule on and accept what it starts; True for whoever finds it still due then, so one of many."""
+        turn = {"trigger": trigger, "due": rows.microseconds(due)}
+        win = Step("end_schedule", [turn], required=True) if following is None else \
+            Step("advance_schedule", [turn | {"following": rows.microseconds(following)}], required=True)
+        try:
+            await self._recorder.write(lambda: [win, *_steps_to_accept(invocations)])
+        except Undone:
+            return False
+        return True
+
+    # ---- buckets -------------------------------------------------------------------------------------------------
+
+    async def objects(self, bucket: str) -> dict[str, ObjectRow]:
+        """The objects of a bucket by key."""
+        return {row.key: row for row in await self._database.rows("objects", rows.object_of, bucket=bucket)}
+
+    async def change_objects(self, bucket: str, put: Sequence[ObjectRow], removed: Sequence[str], invocations: Sequence[Invocation]) -> None:
+        """Record what changed in a bucket and accept what that starts: all of it or nothing."""
+        await self._recorder.write(lambda: [
+            Step("put_object", (rows.object_row(bucket, row) for row in put)),
+            Step("remove_object", ((bucket, rows.object_key(key)) for key in removed)),
+            *_steps_to_accept(invocations),
+        ])
+
+    async def bucket_known(self, bucket: str) -> bool:
+        """Whether the files of this bucket have been taken in before."""
+        return bool(await self._database.rows("bucket_known", len, bucket=bucket))
+
+    async def know_bucket(self, bucket: str) -> None:
+        """The files of this bucket have been taken in: a new one is an event from now on."""
+        await self._recorder.write(lambda: [Step("know_bucket", [(bucket,)])])
+
+
+# ---- changes as steps ------------------------------------------------------------------------------------------------
+
+def _steps_to_accept(invocations: Sequence[Invocation]) -> list[Step]:
+    return [
+        Step("know_function", {(invocation.arn,) for invocation in invocations}),
+        Step("accept_invocation", (rows.pending_row(invocation) for invocation in invocations)),
+        Step("keep_event", (rows.event_row(invocation) for invocation in invocations)),
+    ]
+
+
+def _steps_to_end(ends: Sequence[tuple[Invocation, Outcome]]) -> list[Step]:
+    return [
+        Step("know_function", {(invocation.arn,) for invocation, _ in ends}),
+        Step("put_invocation", (rows.ended_row(invocation, outcome) for invocation, outcome in ends)),
+        Step("put_payload", (rows.payload_row(invocation, outcome) for invocation, outcome in ends)),
+    ]
+
+
+def _steps_of_notes(notes: Sequence[Note]) -> list[Step]:
+    """What runs before what ended: an end stands, in whatever order the two were noted."""
+    running = [(invocation, note) for invocation, note in notes if isinstance(note, Running)]
+    return [
+        Step("know_function", {(invocation.arn,) for invocation, _ in running}),
+        Step("note_running", (rows.running_row(invocation, note) for invocation, note in running)),
+        Step("keep_event", (rows.event_row(invocation) for invocation, _ in running)),
+        *_steps_to_end([(invocation, note) for invocation, note in notes if isinstance(note, Outcome)]),
+    ]
+
+
+# ---- lists -----------------------------------------------------------------------------------------------------------
+
+def _leading(filter: InvocationFilter, functions: Sequence[int] | None) -> tuple[str, bool]:
+    """The list whose index narrows most, and whether that answers the filter alone."""
+    asked = {name for name in ("function", "status", "cause", "version", "qualifier", "q") if getattr(filter, name)}
+    if filter.status in ("pending", "running"):     # few, whatever the function
+        return "list_status", asked == {"status"}
+    if functions and len(functions) == 1:
+        failed = filter.status not in (None, "succeeded")
+        return "list_function_failed" if failed else "list_function", asked == ({"function", "status"} if failed else {"function"})
+    if filter.status not in (None, "succeeded"):
+        return "list_status", asked == {"status"}
+    if filter.cause not in (None, "http"):
+        return "list_cause", asked == {"cause"}
+    return "list_all", not asked
+
+
+def _filter_parameters(filter: InvocationFilter, functions: Sequence[int] | None) -> dict[str, Any]:
+    if filter.q and len(filter.q) > _SEARCH_LIMIT:
+        raise InvalidParameter(reason=f"q may have at most {_SEARCH_LIMIT} characters")
+    return {
+        "function": functions[0] if functions else None, "functions": orjson.dumps(functions).decode() if functions else None,
+        "status": rows.status_number(filter.status) if filter.status else None,
+        "cause": filter.cause, "version": filter.version, "qualifier": filter.qualifier, "words": rows.spellings(filter.q or ""),
+    }
+
+
+def _read_cursor(cursor: str | None) -> bytes:
+    try:
+        return _NEWEST if cursor is None else rows.key_bytes(cursor)
+    except ValueError:
+        raise InvalidParameter(reason=f"{cursor!r} is not a cursor") from None
+
+
+# ---- the data folder -------------------------------------------------------------------------------------------------
+
+def _hold(folder: Path) -> int:
+    """Take the folder for this process alone. The descriptor is close-on-exec, so no child keeps the folder when we are gone."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise SettingsError(reason=f"The data folder {folder} cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise DataFolderHeld(folder=folder) from None
+    return lock

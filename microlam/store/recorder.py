@@ -1,0 +1,203 @@
+"""The writer: everything the store writes goes through one line and is committed in groups.
+
+Whoever waits has the group committed as soon as the one before it is done; what nobody waits for gathers a moment.
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, islice
+from typing import TypeAlias
+
+from microlam.errors import RecordUnavailable
+from microlam.model import Invocation, Outcome
+from microlam.store.database import Row, Step, Unit
+from microlam.store.rows import Running
+from microlam.store.sqlite import Sqlite
+
+_log = logging.getLogger(__name__)
+
+GATHER = 0.01                       # seconds that records nobody waits for gather
+GROUP = 1000                        # most of them in one commit, so that whoever waits need not wait for a whole burst
+RETRY = 1.0                         # seconds between tries when the database takes nothing
+UNWRITTEN_BYTES = 64 << 20          # a few thousand records of megabytes are too many as well
+
+Note: TypeAlias = tuple[Invocation, Outcome | Running]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Awaited:
+    unit: Unit
+    done: asyncio.Future[list[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    notes: Sequence[Note]
+
+
+class Recorder:
+    """Takes notes that nobody waits for and units that somebody waits for, and commits them in the order they came."""
+
+    def __init__(self, database: Sqlite, steps: Callable[[Sequence[Note]], Iterable[Step]], unwritten: int) -> None:
+        self._database, self._steps, self._most = database, steps, unwritten
+        self._line: deque[Note | _Awaited] = deque()
+        self._unwritten = self._unwritten_bytes = 0
+        self._due = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self.error: str | None = None
+        self._task = asyncio.create_task(self._run(), name="recorder")
+
+    # ---- taking -------------------------------------------------------------------------------------------------
+
+    def put(self, invocation: Invocation, outcome: Outcome) -> None:
+        """Record how one ended, soon."""
+        self._unwritten_bytes += len(invocation.payload) + len(outcome.payload) + len(outcome.logs)
+        self._add((invocation, outcome))
+
+    def note(self, invocation: Invocation, running: Running) -> None:
+        """Record that one runs, soon."""
+        self._add((invocation, running))
+
+    def _add(self, note: Note) -> None:
+        self._line.append(note)
+        self._unwritten += 1
+        if self._timer is None:
+            self._set_timer()
+
+    async def write(self, unit: Unit) -> list[Row]:
+        """Commit one change after all that came before it; gives what its last step returned, or raises why it could not be."""
+        self._refuse_if_closed()
+        return await self._stand_in_line(unit)
+
+    def _stand_in_line(self, unit: Unit) -> asyncio.Future[list[Row]]:
+        done: asyncio.Future[list[Row]] = self._loop.create_future()
+        self._line.append(_Awaited(unit, done))
+        self._due.set()
+        return done
+
+    async def flush(self) -> None:
+        """Return when all that came before is committed."""
+        if self._unwritten:
+            await self.write(tuple)
+
+    @property
+    def full(self) -> bool:
+        return self._unwritten > self._most or self._unwritten_bytes > UNWRITTEN_BYTES
+
+    async def room(self) -> None:
+        """Return when no more than the allowed number of records wait to be written."""
+        while self.full:
+            self._room.clear()
+            await self._room.wait()
+
+    async def close(self) -> None:
+        """Write what is left, and end. What cannot be written even now is lost, and said so."""
+        last = self._stand_in_line(tuple)
+        self._closed = True
+        with suppress(RecordUnavailable):
+            await last
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._unwritten:
+            _log.error("%d invocations are missing from the record: %s", self._unwritten, self.error)
+
+    def _set_timer(self) -> None:
+        self._refuse_if_closed()
+        self._timer = self._loop.call_later(GATHER, self._due.set)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise RecordUnavailable(reason="it is closed")
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            if self._line:
+                await self._write_group([self._line.popleft() for _ in range(min(GROUP, len(self._line)))])
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Write again at once where somebody waits or much has gathered; else when it has gathered a moment, or the database may have recovered."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if any(isinstance(entry, _Awaited) for entry in islice(self._line, GROUP)) or (len(self._line) >= GROUP and not self.error):
+            self._due.set()
+        elif self._line:
+            self._timer = self._loop.call_later(RETRY if self.error else GATHER, self._due.set)
+
+    async def _write_group(self, group: Sequence[Note | _Awaited]) -> None:
+        entries = list(_in_order(group))
+        try:
+            results = await self._database.write([entry.unit if isinstance(entry, _Awaited) else partial(self._steps, entry.notes) for entry in entries])
+        except Exception as error:
+            self._fail(group, error)
+            return
+        self.error = None
+        for entry, result in zip(entries, results, strict=True):
+            if isinstance(entry, _Awaited):
+                _resolve(entry.done, result)
+            else:
+                await self._forget(entry.notes, result)
+
+    def _fail(self, group: Sequence[Note | _Awaited], error: Exception) -> None:
+        """Nothing was committed: tell those who wait, and keep the notes for another try."""
+        self.error = str(error)
+        self._line.extendleft(note for note in reversed(group) if not isinstance(note, _Awaited))
+        for entry in group:
+            if isinstance(entry, _Awaited):
+                _resolve(entry.done, error)
+
+    async def _forget(self, notes: Sequence[Note], result: list[Row] | Exception) -> None:
+        """The notes are written; or one of them can never be, and the others are written one by one."""
+        if not isinstance(result, Exception):
+            self._count_out(notes)
+        elif len(notes) > 1:
+            for note in notes:
+                await self._write_group([note])
+        else:
+            _log.error("invocation %s cannot be recorded: %s", notes[0][0].id, result)
+            self._count_out(notes)
+
+    def _count_out(self, notes: Sequence[Note]) -> None:
+        self._unwritten -= len(notes)
+        self._unwritten_bytes -= sum(
+            len(invocation.payload) + len(outcome.payload) + len(outcome.logs) for invocation, outcome in notes if isinstance(outcome, Outcome)
+        )
+        if not self.full:
+            self._room.set()
+
+
+def _in_order(group: Sequence[Note | _Awaited]) -> Iterator[_Notes | _Awaited]:
+    """The same in the same order, notes that stand side by side taken together."""
+    for awaited, entries in groupby(group, lambda entry: isinstance(entry, _Awaited)):
+        if awaited:
+            yield from (entry for entry in entries if isinstance(entry, _Awaited))
+        else:
+            yield _Notes([entry for entry in entries if not isinstance(entry, _Awaited)])
+
+
+def _resolve(done: asyncio.Future[list[Row]], result: list[Row] | Exception) -> None:
+    # Whoever waited may have been cancelled.
+    if done.done():
+        return
+    if isinstance(result, Exception):
+        done.set_exception(result)
+    else:
+        done.set_result(result)

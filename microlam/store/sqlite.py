@@ -1,0 +1,133 @@
+"""SQLite as the store's database: open, read rows, write units, close. Nothing here knows what the rows mean.
+
+One connection writes and another reads, each on a thread of its own (aiosqlite's), so a long list never holds up a write.
+"""
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiosqlite
+
+from microlam.errors import DataFolderNewer, RecordUnavailable, SettingsError
+from microlam.store.database import Parameters, Row, Step, Undone, Unit
+
+T = TypeVar("T")
+
+# In WAL mode, NORMAL hands every commit to the operating system and syncs at checkpoints only: what was committed survives
+# `kill -9` of this process. Loss of power may take the last commits, but never breaks the database.
+_PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY")
+
+
+class Sqlite:
+    """One database file."""
+
+    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, queries: Mapping[str, str]) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._queries = queries
+        self._returning = frozenset(name for name, query in queries.items() if re.search(r"\bRETURNING\b", query))
+
+    @classmethod
+    async def open(cls, path: Path, queries: Mapping[str, str], migrations: Path) -> Self:
+        """Open the file, made or brought up to date by the numbered SQL files in `migrations`."""
+        try:
+            writer = await aiosqlite.connect(path, isolation_level=None)
+            try:
+                for pragma in _PRAGMAS:
+                    await writer.execute_fetchall(f"PRAGMA {pragma}")
+                await _migrate(writer, path.parent, migrations)
+                reader = await aiosqlite.connect(path, isolation_level=None)
+            except BaseException:
+                await writer.close()
+                raise
+        except sqlite3.Error as error:
+            raise SettingsError(reason=f"{path}: {error}") from error
+        return cls(writer, reader, queries)
+
+    async def rows(self, query: str, make: Callable[[Row], T], **parameters: Any) -> list[T]:
+        """What a named query finds, each row made into a value off the event loop."""
+        return await _in_thread(self._reader, partial(self._read, query, make, parameters))
+
+    async def write(self, units: Sequence[Unit]) -> list[list[Row] | Exception]:
+        """Commit the units together; each gives the rows that its last step returned, or why it alone was undone."""
+        return await _in_thread(self._writer, partial(self._commit, units))
+
+    async def close(self) -> None:
+        await self._reader.close()
+        await self._writer.close()
+
+    # ---- on the connections' threads ----
+
+    def _read(self, query: str, make: Callable[[Row], T], parameters: Parameters, connection: sqlite3.Connection) -> list[T]:
+        return [make(row) for row in connection.execute(self._queries[query], parameters)]
+
+    def _commit(self, units: Sequence[Unit], connection: sqlite3.Connection) -> list[list[Row] | Exception]:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            written = [self._unit(unit, connection) for unit in units]
+            connection.execute("COMMIT")
+        except BaseException:
+            _roll_back(connection)
+            raise
+        return written
+
+    def _unit(self, unit: Unit, connection: sqlite3.Connection) -> list[Row] | Exception:
+        connection.execute("SAVEPOINT unit")
+        try:
+            rows: list[Row] = []
+            for step in unit():
+                rows = self._step(step, connection)
+        except Exception as error:
+            if _concerns_all(error):
+                raise
+            connection.execute("ROLLBACK TO unit")
+            return error
+        finally:
+            # A full disk may have ended the whole transaction already.
+            if connection.in_transaction:
+                connection.execute("RELEASE unit")
+        return rows
+
+    def _step(self, step: Step, connection: sqlite3.Connection) -> list[Row]:
+        query = self._queries[step.query]
+        if step.query in self._returning:
+            return [row for parameters in step.rows for row in connection.execute(query, parameters).fetchall()]
+        if connection.executemany(query, step.rows).rowcount == 0 and step.required:
+            raise Undone
+        return []
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether the database itself is at fault (full disk, lost file), not what one unit wanted to write."""
+    return type(error) is sqlite3.DatabaseError or isinstance(error, sqlite3.OperationalError | MemoryError)
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    # After some errors SQLite has rolled back by itself.
+    with suppress(sqlite3.Error):
+        connection.execute("ROLLBACK")
+
+
+async def _in_thread(connection: aiosqlite.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Run a whole piece of work in one visit to the connection's thread: aiosqlite's public methods cost one a statement."""
+    try:
+        result: T = await connection._execute(lambda: work(connection._conn))  # type: ignore[no-untyped-call]
+    except (sqlite3.Error, MemoryError) as error:
+        raise RecordUnavailable(reason=str(error) or type(error).__name__) from error
+    return result
+
+
+async def _migrate(writer: aiosqlite.Connection, folder: Path, migrations: Path) -> None:
+    [(found,)] = await writer.execute_fetchall("PRAGMA user_version")
+    files = {int(path.name[:4]): path for path in sorted(migrations.glob("[0-9][0-9][0-9][0-9]_*.sql"))}
+    if found > max(files):
+        raise DataFolderNewer(folder=folder, found=found, known=max(files))
+    for number, path in files.items():
+        if number > found:
+            await writer.executescript(f"BEGIN IMMEDIATE;\n{path.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -1,0 +1,44 @@
+"""A shop with several routes: the function is the folder, and modules beside app.py belong to it.
+
+    curl http://127.0.0.1:3000/products
+    curl http://127.0.0.1:3000/products/tea
+    curl http://127.0.0.1:3000/orders --json '{"tea": 2, "cup": 1}'
+"""
+import json
+
+from catalogue import PRODUCTS, Refused, price_of
+from microlam import http
+
+
+@http("GET /products")
+@http("GET /products/{id}")
+@http("POST /orders")
+def handler(event, context):
+    # One function, three routes: routeKey says which of them it was.
+    return ROUTES[event["routeKey"]](event)
+
+
+def list_products(event):
+    return PRODUCTS
+
+
+def show_product(event):
+    id = event["pathParameters"]["id"]
+    if id not in PRODUCTS:
+        return answer(404, {"message": f"There is no {id} in this shop."})
+    return PRODUCTS[id]
+
+
+def order(event):
+    try:
+        wanted = json.loads(event.get("body") or "{}")
+        return answer(201, {"order": wanted, "total": price_of(wanted)})
+    except (ValueError, Refused) as error:
+        return answer(400, {"message": str(error)})
+
+
+def answer(status, body):
+    return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}
+
+
+ROUTES = {"GET /products": list_products, "GET /products/{id}": show_product, "POST /orders": order}
