@@ -57,7 +57,7 @@ def page(outcome: Outcome, invocation: Invocation, reason: str | None) -> str:
 
 @asynccontextmanager
 async def listening(serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], *, cancelling: bool = False) -> AsyncIterator[int]:
-    server = web.Server(serve, handler_cancellation=cancelling, auto_decompress=False)
+    server = web.Server(serve, handler_cancellation=cancelling, auto_decompress=False, lingering_time=0.3)
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
         yield listener.sockets[0].getsockname()[1]
@@ -155,12 +155,11 @@ async def test_cookies_headers_and_binary_bodies_go_out() -> None:
         "body": "AAEC", "isBase64Encoded": True,
     }
     peer = Peer({"GET /": returning(reply)})
-    async with gateway(peer) as client:
-        async with client.session.get(f"http://127.0.0.1:{client.port}/") as response:
-            assert (response.status, await response.read()) == (201, b"\x00\x01\x02")
-            assert response.headers.getall("Set-Cookie") == ["a=1", "b=2; Path=/"]
-            assert response.headers.getall("Content-Length") == ["3"]
-            assert response.headers.getall("x-amzn-RequestId") == [peer.invocations[0].id]
+    async with gateway(peer) as client, client.session.get(f"http://127.0.0.1:{client.port}/") as response:
+        assert (response.status, await response.read()) == (201, b"\x00\x01\x02")
+        assert response.headers.getall("Set-Cookie") == ["a=1", "b=2; Path=/"]
+        assert response.headers.getall("Content-Length") == ["3"]
+        assert response.headers.getall("x-amzn-RequestId") == [peer.invocations[0].id]
 
 
 async def test_binary_and_compressed_bodies_come_in_untouched() -> None:
@@ -194,7 +193,7 @@ async def test_bodies_over_the_limits_are_413_and_never_invoke() -> None:
         assert (await client.ask("POST", "/", data=b"x" * 6_000_000, headers=text))[2] == b"ok"
         assert (await client.ask("POST", "/", data=b"x" * 6_400_000, headers=text))[::2] == (413, too_large)
         assert (await client.ask("POST", "/", data=b"x" * 5_000_000))[::2] == (413, too_large)
-        announced = await client.raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10485761\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n", b"x" * 10_485_761)
+        announced = await client.raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10485761\r\nExpect: 100-continue\r\n\r\n")
         assert announced.startswith(b"HTTP/1.1 413 ")
         assert announced.endswith(too_large)
         assert (await client.ask("POST", "/", data=endless()))[::2] == (413, too_large)
@@ -224,7 +223,7 @@ async def test_a_broken_body_is_refused_and_never_invokes() -> None:
     peer = Peer({"POST /": returning("ok")})
     async with gateway(peer) as client:
         answer = await client.raw(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", b"5\r\nhello\r\nzz\r\n")
-        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.split()[1] == b"400"
     assert peer.invocations == []
 
 
@@ -233,11 +232,12 @@ async def test_a_broken_body_is_refused_and_never_invokes() -> None:
 @pytest.mark.parametrize("cancelling", [False, True])
 async def test_an_invocation_finishes_though_its_client_has_left(cancelling: bool) -> None:
     """Given a handler at work, when its client goes away, then the invocation ends as ever and the server serves on."""
-    started, go_on = asyncio.Event(), asyncio.Event()
+    started, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def slow(event: Event) -> object:
         started.set()
         await go_on.wait()
+        ended.set()
         return "done"
 
     peer = Peer({"GET /slow": slow, "GET /": returning("ok")})
@@ -248,10 +248,9 @@ async def test_an_invocation_finishes_though_its_client_has_left(cancelling: boo
         writer.transport.abort()
         assert (await client.ask("GET", "/"))[2] == b"ok"
         go_on.set()
-        while len(peer.outcomes) < 2:
-            await asyncio.sleep(0)
-        assert peer.outcomes[-1].payload == b'"done"'
+        await asyncio.wait_for(ended.wait(), 10)
         assert (await client.ask("GET", "/"))[2] == b"ok"
+    assert [outcome.payload for outcome in peer.outcomes] == [b'"ok"', b'"done"', b'"ok"']
 
 
 async def test_a_client_that_leaves_mid_body_never_invokes() -> None:

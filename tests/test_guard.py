@@ -20,8 +20,8 @@ def refused(guard: Guard, *hosts: str, origins: tuple[str, ...] = (), arrived_at
 # ---- Host ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("host", [
-    "localhost", "localhost:3000", "LOCALHOST:3000", "localhost.", "shop.localhost:3000", "a.b.localhost", "127.0.0.1", "127.0.0.1:80", "127.9.8.7:3000",
-    "[::1]", "[::1]:3000", "[0:0:0:0:0:0:0:1]:3000", "[::ffff:127.0.0.1]:3000",
+    "localhost", "localhost:3000", "LOCALHOST:3000", "localhost.", "shop.localhost:3000", "a.b.localhost", "127.0.0.1", "127.0.0.1:80",
+    "127.9.8.7:3000", "[::1]", "[::1]:3000", "[0:0:0:0:0:0:0:1]:3000", "[::ffff:127.0.0.1]:3000",
 ])
 def test_loopback_names_are_welcome(host: str) -> None:
     assert not refused(Guard(), host)
@@ -29,9 +29,10 @@ def test_loopback_names_are_welcome(host: str) -> None:
 
 @pytest.mark.parametrize("host", [
     "evil.example", "evil.example:3000", "localhost.evil.example", "notlocalhost", "127.0.0.1.evil.example", "127.evil.example", "192.168.1.5:3000",
-    "[::2]:3000", "localhost@evil.example", "evil.example@localhost", "user:x@localhost:3000", "localhost:3000@evil.example", "localhost/evil.example", "localhost:",
-    "localhost:x", "::1", "[::1", "::1]", "[::1%25lo]", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.0.0.01", "0.0.0.0", "[::]", "", " ", "localhost localhost",
-    "localhost,evil.example", "localhost\x00", "localhost..", "ⓛocalhost", "[::ffff:10.0.0.1]",
+    "[::2]:3000", "localhost@evil.example", "evil.example@localhost", "user:x@localhost:3000", "localhost:3000@evil.example",
+    "localhost/evil.example", "localhost:", "localhost:x", "::1", "[::1", "::1]", "[::1%25lo]", "127.1", "2130706433", "0x7f000001", "0177.0.0.1",
+    "127.0.0.01", "0.0.0.0", "[::]", "", " ", "localhost localhost", "localhost,evil.example", "localhost\x00", "localhost..", "ⓛocalhost",
+    "[::ffff:10.0.0.1]",
 ])
 def test_every_other_host_is_refused(host: str) -> None:
     assert refused(Guard(), host)
@@ -74,8 +75,8 @@ def test_the_servers_own_pages_are_welcome(host: str, origin: str) -> None:
 
 @pytest.mark.parametrize("origin", [
     "null", "", "http://evil.example", "http://localhost:8080", "http://localhost", "http://127.0.0.1:3000", "http://x.localhost:3000", "file://",
-    "localhost:3000", "http://evil@localhost:3000", "http://localhost:3000/x", "http://localhost:99999", "chrome-extension://localhost:3000", "http://localhost:3000 http://evil.example",
-    "http://[::1", "http://",
+    "localhost:3000", "http://evil@localhost:3000", "http://localhost:3000/x", "http://localhost:99999", "chrome-extension://localhost:3000",
+    "http://localhost:3000 http://evil.example", "http://[::1", "http://",
 ])
 def test_pages_of_other_origins_are_refused(origin: str) -> None:
     assert refused(Guard(), HOME, origins=(origin,))
