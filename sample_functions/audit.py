@@ -8,7 +8,7 @@ import json
 
 def handler(event, context):
     entry = json.loads(event.get("body") or "{}")
-    log(context, "INFO", "audit entry", **entry)
+    log(context, "INFO", "audit entry", entry=entry)
     if entry.get("action") == "delete":
         log(context, "WARNING", "something was deleted", user=entry.get("user", "unknown"))
     return {"recorded": context.aws_request_id}

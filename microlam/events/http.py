@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,6 +23,7 @@ API_ID = "microlam"
 
 # They concern one connection, not the message; a handler neither sees nor sets them.
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"})
+_OURS = HOP_BY_HOP | {"content-length"}
 
 # Seen on AWS: every other type is base64, form posts and application/*+json too, and so is a body without a type.
 _TEXT_TYPES = frozenset({"application/json", "application/xml", "application/javascript"})
@@ -253,15 +254,20 @@ def _reply_headers(value: Mapping[str, object]) -> list[tuple[str, str]]:
     single, several = value.get("headers") or {}, value.get("multiValueHeaders") or {}
     if not isinstance(single, dict) or not isinstance(several, dict):
         raise _NotAReplyError("headers is not an object.")
-    if not all(isinstance(values, list) for values in several.values()):
-        raise _NotAReplyError("A value in multiValueHeaders is not a list.")
-    replaced = {name.lower() for name in several}
-    pairs = [(name, item) for name, item in single.items() if name.lower() not in replaced]
-    pairs.extend((name, item) for name, items in several.items() for item in items)
+    pairs = _merged(single, several) if several else single.items()
     return [
         (_name(name), _sendable(f"Header {name}", item)) for name, item in pairs
-        if item is not None and (lower := name.lower()) not in HOP_BY_HOP and lower != "content-length"
+        if item is not None and name.lower() not in _OURS
     ]
+
+
+def _merged(single: Mapping[str, object], several: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    replaced = {name.lower() for name in several}
+    yield from ((name, item) for name, item in single.items() if name.lower() not in replaced)
+    for name, items in several.items():
+        if not isinstance(items, list):
+            raise _NotAReplyError("A value in multiValueHeaders is not a list.")
+        yield from ((name, item) for item in items)
 
 
 def _name(name: str) -> str:

@@ -6,7 +6,8 @@
 """
 import json
 
-from catalogue import PRODUCTS, Refused, price_of
+from catalogue import PRODUCTS, OrderError, price_of
+
 from microlam import http
 
 
@@ -33,7 +34,7 @@ def order(event):
     try:
         wanted = json.loads(event.get("body") or "{}")
         return answer(201, {"order": wanted, "total": price_of(wanted)})
-    except (ValueError, Refused) as error:
+    except (ValueError, OrderError) as error:
         return answer(400, {"message": str(error)})
 
 

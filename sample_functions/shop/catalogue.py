@@ -7,17 +7,17 @@ PRODUCTS = {
 }
 
 
-class Refused(Exception):
+class OrderError(Exception):
     """The shop cannot take this order."""
 
 
 def price_of(order):
     """The price of an order such as {"tea": 2, "cup": 1}."""
     if not isinstance(order, dict) or not order:
-        raise Refused('Say what you want: {"tea": 2}')
+        raise OrderError('Say what you want: {"tea": 2}')
     for id, count in order.items():
         if id not in PRODUCTS:
-            raise Refused(f"There is no {id} in this shop.")
+            raise OrderError(f"There is no {id} in this shop.")
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise Refused(f"How many {id}? {count!r} is not a number of them.")
+            raise OrderError(f"How many {id}? {count!r} is not a number of them.")
     return sum(PRODUCTS[id]["cents"] * count for id, count in order.items())

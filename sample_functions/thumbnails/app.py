@@ -6,9 +6,10 @@ import io
 import os
 from urllib.parse import unquote_plus
 
-from microlam import on_file
 from PIL import Image
 from storage import read, write
+
+from microlam import on_file
 
 SIZE = (int(os.environ.get("THUMBNAIL_SIZE", "128")),) * 2     # from microlam.toml
 
