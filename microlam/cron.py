@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from microlam.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from aws_croniter import AwsCroniter
+    from aws_croniter import AwsCroniter  # type: ignore[import-untyped]
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199
 # The rarest day there is, a 29 February on a given weekday, comes back after 40 years where 2100 is no leap year.
@@ -149,17 +149,18 @@ def _at(expression: str, text: str) -> datetime:
 
 @dataclass(frozen=True)
 class _Cron:
-    calendar: AwsCroniter
+    croniter: AwsCroniter
     last_weekday: bool      # day-of-month is LW
 
     def next_instant(self, after: datetime, zone: ZoneInfo) -> datetime | None:
         # aws-croniter knows only UTC, so it is given wall time as if that were UTC.
-        wall: datetime | None = after.astimezone(zone).replace(tzinfo=None)
-        while (wall := self._next_wall(wall)) is not None:
+        wall = self._next_wall(after.astimezone(zone).replace(tzinfo=None))
+        while wall is not None:
             instant = _instant(wall, zone)
             # Before `after`: the first of two passes over a time that comes twice; this is the second.
             if instant is not None and instant > after:
                 return instant
+            wall = self._next_wall(wall)
         return None
 
     def _next_wall(self, after: datetime) -> datetime | None:
@@ -171,14 +172,14 @@ class _Cron:
     def _next_match(self, after: datetime) -> datetime | None:
         """What aws-croniter finds, looked for year by year where it gives up after ten steps (the next 29 February is further)."""
         found = self._occurrence(after)
-        for year in range(after.year + 1, min(after.year + _RAREST, max(self.calendar.years)) + 1):
+        for year in range(after.year + 1, min(after.year + _RAREST, max(self.croniter.years)) + 1):
             if found is not None:
                 break
             found = self._occurrence(datetime(year, 1, 1) - _MINUTE)
         return found
 
     def _occurrence(self, after: datetime) -> datetime | None:
-        found: datetime | None = self.calendar.occurrence(after.replace(tzinfo=UTC)).next()
+        found: datetime | None = self.croniter.occurrence(after.replace(tzinfo=UTC)).next()
         return None if found is None else found.replace(tzinfo=None)
 
 
@@ -188,7 +189,7 @@ def _last_weekday(year: int, month: int) -> date:
 
 
 def _cron(expression: str, fields: list[str]) -> _Cron:
-    from aws_croniter import AwsCroniter    # 30 ms that a server without schedules need not spend
+    from aws_croniter import AwsCroniter  # 30 ms that a server without schedules need not spend
 
     _check_fields(expression, fields)
     minute, hour, day, month, weekday, year = (field.upper() for field in fields)

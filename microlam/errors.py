@@ -10,6 +10,7 @@
     ├── Throttled              no free slot in time
     ├── RecordUnavailable      the data folder takes nothing now: a full disk, a file that went away
     ├── Refused                a request the guard turns away
+    │   └── TokenNeeded
     └── CallFailed             a running server did not do what the command line asked of it
 
 A handler's own failure is never one of these: it is an Outcome.
@@ -108,6 +109,12 @@ class Refused(MicrolamError):
     """{reason}"""
 
     code, status = "AccessDeniedException", 403
+
+
+class TokenNeeded(Refused):
+    """This server's admin asks for its token. Send it as `Authorization: Bearer TOKEN`, or give the command line --admin-token."""
+
+    status = 401
 
 
 class CallFailed(MicrolamError):

@@ -1,0 +1,1 @@
+"""microlam beside bare aiohttp and its peers, in one run: `make bench`."""
