@@ -46,8 +46,15 @@ def read_mark(mark: Mark) -> Declared:
     qualifier = said.pop("qualifier")
     if qualifier is not None and not (isinstance(qualifier, str) and _QUALIFIER.fullmatch(qualifier)):
         raise ValueError(f"@{mark.kind}: qualifier must be the name of an alias or a version number, not {qualifier!r}")
-    when: When = {"http": read_route, "schedule": read_schedule, "on_file": read_drop}[mark.kind](**said)
-    return Declared(when=when, origin="decorator", qualifier=qualifier)
+    return Declared(when=_when(mark.kind, said), origin="decorator", qualifier=qualifier)
+
+
+def _when(kind: str, said: Mapping[str, object]) -> When:
+    if kind == "http":
+        return read_route(**said)
+    if kind == "schedule":
+        return read_schedule(**said)
+    return read_drop(**said)
 
 
 def read_route(route: object) -> Route:

@@ -1,0 +1,97 @@
+"""Environment variables from files: `.env` in the folder, and SAM's `--env-vars` JSON; and the names that nobody may set."""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from microlam.errors import BrokenToml
+
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html, "Reserved environment variables"
+RESERVED_VARIABLES = frozenset({
+    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API",
+    "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "AWS_LAMBDA_MAX_CONCURRENCY", "AWS_LAMBDA_METADATA_API", "AWS_LAMBDA_METADATA_TOKEN",
+})
+
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_LINE = re.compile(
+    r"""[ \t]*(?:export[ \t]+)?(?P<name>[^\s=#'"]+)[ \t]*=[ \t]*
+        (?: '(?P<plain>[^']*)' | "(?P<escaped>(?:[^"\\]|\\.)*)" | (?P<bare>[^\s'"#](?:[^\r\n#]|(?<=\S)\#)*|) )
+        [ \t]*(?:\#[^\r\n]*)?(?:\r?\n|\Z)""",
+    re.VERBOSE | re.DOTALL,
+)
+_NOTHING = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?:\r?\n|\Z)")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentFiles:
+    """Variables for every function, and for some by name; `parameters` and `functions` come from `--env-vars` and win over the rest."""
+
+    folder: Mapping[str, str] = field(default_factory=dict)                     # .env
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    functions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def variables(self, name: str, own: Mapping[str, str]) -> dict[str, str]:
+        """What function `name` gets; `own` is what microlam.toml gives it."""
+        return {**self.folder, **own, **self.parameters, **self.functions.get(name, {})}
+
+
+def read_dotenv(text: str, file: str = ".env") -> dict[str, str]:
+    """`KEY=VALUE` lines with quotes, comments and `export`; quoted values may run over several lines."""
+    found: dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        nothing = _NOTHING.match(text, position)
+        if nothing:
+            position = nothing.end()
+            continue
+        line = _LINE.match(text, position)
+        if line is None or not _NAME.fullmatch(line["name"]):
+            number = text.count("\n", 0, position) + 1
+            raise BrokenToml(file=file, reason=f"line {number} is not KEY=VALUE. Put quotes around a value with blanks or quotes in it.")
+        found[line["name"]] = _dotenv_value(line)
+        position = line.end()
+    return found
+
+
+def _dotenv_value(line: re.Match[str]) -> str:
+    if line["plain"] is not None:
+        return line["plain"]
+    if line["escaped"] is not None:
+        return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), line["escaped"], flags=re.DOTALL)
+    return line["bare"].rstrip()
+
+
+def read_env_vars(text: str, file: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """SAM's JSON: `Parameters` for every function, and under a function's name its own."""
+    try:
+        said = json.loads(text)
+    except ValueError as error:
+        raise BrokenToml(file=file, reason=f"not JSON: {error}") from None
+    if not isinstance(said, dict) or not all(isinstance(variables, dict) for variables in said.values()):
+        raise BrokenToml(file=file, reason='it must be {"FUNCTION": {"NAME": "value"}, "Parameters": {"NAME": "value"}}')
+    by_name = {function: {name: _sam_value(file, function, name, value) for name, value in variables.items()} for function, variables in said.items()}
+    return by_name.pop("Parameters", {}), by_name
+
+
+def _sam_value(file: str, function: str, name: str, value: object) -> str:
+    """SAM writes true and false so, other plain values as they stand, and nothing for null."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    if value is None:
+        return ""
+    raise BrokenToml(file=file, reason=f"{function}.{name} must be a string, a number or a boolean, not {json.dumps(value)}")
+
+
+def without_reserved(variables: Mapping[str, str], file: str) -> tuple[dict[str, str], list[str]]:
+    """The variables that may be set, and a warning for each name that AWS keeps to itself."""
+    refused = sorted(RESERVED_VARIABLES & variables.keys())
+    warnings = [f"{file}: {name} is reserved, as on AWS, and reaches no function. Choose another name for it." for name in refused]
+    return {name: value for name, value in variables.items() if name not in RESERVED_VARIABLES}, warnings
