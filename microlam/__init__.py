@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from .declare import http, on_file, schedule
 
+__version__ = "0.1.0"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .model import Invocation, Outcome

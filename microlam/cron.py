@@ -50,6 +50,20 @@ def next_time(expression: str, after: datetime, timezone: str = "UTC", *, anchor
     return rule.next_instant(after, zone)
 
 
+def last_time(expression: str, after: datetime, until: datetime, timezone: str = "UTC", *, anchor: datetime | None = None) -> datetime | None:
+    """The last time after `after` and not after `until`; None when there is none between them."""
+    # Look back from `until` twice as far each time, so that a long gap of a frequent schedule is not walked through.
+    span = _MINUTE
+    while True:
+        start = max(after, until - span)
+        found, due = None, next_time(expression, start, timezone, anchor=anchor)
+        while due is not None and due <= until:
+            found, due = due, next_time(expression, due, timezone, anchor=anchor)
+        if found is not None or start == after:
+            return found
+        span *= 2
+
+
 def next_times(expression: str, after: datetime, timezone: str = "UTC", count: int = 5) -> list[datetime]:
     """The next `count` times, fewer where there are no more."""
     return list(islice(_times(expression, after, timezone), count))

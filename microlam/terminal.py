@@ -94,15 +94,21 @@ def banner(
         lines += [f"  {paint(f'{name:<{width}}', BOLD, coloured)}  {way}" for name, way in zip([function.name] + [""] * len(ways), ways, strict=False)]
     if not functions:
         lines.append("  No functions yet: save a file with a handler(event, context) there, and it is served at once.")
-    notes = [*warnings, *(f"{function.name}: {warning}" for function in functions for warning in function.warnings)]
-    lines += ["", *(paint(f"  Warning: {printable(note)}", YELLOW, coloured) for note in notes)] if notes else []
     return "\n".join([
-        *lines, "",
+        *lines, *_notes(functions, warnings, coloured), "",
         f"  Functions  {paint(address, BOLD, coloured)}",
         f"  Admin      {address}/_microlam/",
         f"  AWS tools  export AWS_ENDPOINT_URL={address}",
         paint("  Ctrl-C stops the server.", DIM, coloured), "",
     ])
+
+
+def _notes(functions: Sequence[Function], warnings: Iterable[str], coloured: bool) -> list[str]:
+    trouble = [f"{function.name}: {function.error.get('errorType')}: {function.error.get('errorMessage')}" for function in functions if function.error]
+    remarks = [*warnings, *(f"{function.name}: {warning}" for function in functions for warning in function.warnings)]
+    lines = [paint(f"  Error: {printable(each)}", RED, coloured) for each in trouble]
+    lines += [paint(f"  Warning: {printable(each)}", YELLOW, coloured) for each in remarks]
+    return ["", *lines] if lines else []
 
 
 def _way_in_words(when: object, next_time: datetime | None, buckets: Mapping[str, Path]) -> str:
@@ -147,7 +153,7 @@ class Terminal:
     def ended(self, invocation: Invocation, outcome: Outcome) -> None:
         """Print an invocation's line; called for every one, so past the sample it only counts."""
         self._seen += 1
-        if self._seen > SAMPLE or self._quiet:
+        if self._seen > SAMPLE or self._quiet:      # a quiet one begins no second, and so never says how many
             return
         if self._turn is None:
             self._turn = asyncio.get_running_loop().call_later(1.0, self._begin_second)

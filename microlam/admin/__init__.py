@@ -16,16 +16,16 @@ from aiohttp import web
 
 from microlam.admin.facts import Facts, examples, function_facts
 from microlam.admin.pages import error_page, page, static
+from microlam.clock import Clock, SystemClock
 from microlam.errors import FunctionNotFound, InvalidParameter, InvocationNotFound, MicrolamError, NotFound, TokenNeeded
 from microlam.gateway.body import read_body
 from microlam.guard import Guard, authorised
-from microlam.model import STATUSES, Invocation
+from microlam.model import STATUSES, Invocation, Outcome, Trigger
 from microlam.store import InvocationFilter, Store, full_record_json, record_json
+from microlam.triggers import Triggers
 
 if TYPE_CHECKING:
     from microlam.functions import Function
-
-__all__ = ["Admin", "error_page"]
 
 CAUSES = ("http", "invoke", "schedule", "file")
 LIMIT = 1000
@@ -38,13 +38,14 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
-# Fires a function's nth schedule (from 1) as of a time, None: now.
-Fire = Callable[[str, int, datetime | None], Awaitable[Invocation]]
 Answer = Callable[["Admin", web.BaseRequest, str], Awaitable[web.Response]]
 
 
 class Functions(Protocol):
     """What the admin asks of the functions."""
+
+    @property
+    def warnings(self) -> Sequence[str]: ...        # those that concern no single function
 
     def all(self) -> Sequence[Function]: ...
 
@@ -55,17 +56,42 @@ class Invoker(Protocol):
     def note_running(self) -> None: ...
 
 
+class Schedules(Protocol):
+    """What the admin asks of the schedules."""
+
+    async def fire(self, trigger: Trigger, as_of: datetime) -> Invocation: ...
+
+    def next_times(self) -> Mapping[str, datetime]: ...
+
+
+class Buckets(Protocol):
+    """What the admin asks of the buckets: their folders by name."""
+
+    def places(self) -> Mapping[str, Path]: ...
+
+
 class Admin:
-    """The admin's face; `warnings` are those that concern no single function, `buckets` tells the folders by name."""
+    """The admin's face, under `prefix`."""
 
     def __init__(
-        self, *, functions: Functions, store: Store, invoker: Invoker, fire: Fire, guard: Guard, folder: Path, version: str,
-        buckets: Callable[[], Mapping[str, Path]], warnings: Callable[[], Sequence[str]], admin_token: str | None = None, prefix: str = "/_microlam",
+        self, functions: Functions, triggers: Triggers, store: Store, invoker: Invoker, schedules: Schedules, buckets: Buckets, *,
+        folder: Path, version: str, guard: Guard, admin_token: str | None = None, clock: Clock | None = None, prefix: str = "/_microlam",
     ) -> None:
-        self._functions, self._store, self._invoker, self._fire = functions, store, invoker, fire
-        self._guard, self._admin_token = guard, admin_token
-        self._folder, self._version, self._prefix = folder, version, prefix
-        self._buckets, self._warnings = buckets, warnings
+        self._functions, self._triggers, self._store, self._invoker = functions, triggers, store, invoker
+        self._schedules, self._buckets, self._folder, self._version = schedules, buckets, folder, version
+        self._guard, self._admin_token, self._clock, self._prefix = guard, admin_token, clock or SystemClock(), prefix
+
+    def wants(self, request: web.BaseRequest) -> bool:
+        """Whether a request is for the admin: under its prefix, or a browser's GET / that no function has a route for."""
+        target = request.raw_path
+        if target.startswith(self._prefix):
+            return target[len(self._prefix):][:1] in ("", "/", "?")
+        return target == "/" and "text/html" in request.headers.get("Accept", "") and request.method == "GET" \
+            and self._triggers.routes.match("GET", "/") is None
+
+    def error_page(self, outcome: Outcome, invocation: Invocation, malformed: str | None = None) -> str:
+        """What a browser gets for an invocation that failed, or whose reply was `malformed`."""
+        return error_page(outcome, invocation, malformed, prefix=self._prefix)
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, start to end."""
@@ -113,7 +139,7 @@ class Admin:
 
     def _all_warnings(self, functions: Sequence[Function]) -> list[str]:
         trouble = [f"Invocations are not recorded: {self._store.error}"] if self._store.error else []
-        return [*trouble, *self._warnings(), *(f"{function.name}: {warning}" for function in functions for warning in function.warnings)]
+        return [*trouble, *self._functions.warnings, *(f"{function.name}: {warning}" for function in functions for warning in function.warnings)]
 
     # ---- the record ----------------------------------------------------------------------------------------------
 
@@ -138,18 +164,19 @@ class Admin:
     # ---- functions -----------------------------------------------------------------------------------------------
 
     async def _functions_json(self, request: web.BaseRequest, _: str) -> web.Response:
-        next_times, buckets = await self._store.schedule_times(), self._buckets()
+        next_times, buckets = self._schedules.next_times(), self._buckets.places()
         return _json({"functions": [function_facts(function, next_times, buckets) for function in self._functions.all()]})
 
     async def _page(self, request: web.BaseRequest, _: str) -> web.Response:
-        next_times, buckets = await self._store.schedule_times(), self._buckets()
+        next_times, buckets = self._schedules.next_times(), self._buckets.places()
         address = f"{request.scheme}://{request.headers['Host']}"
         functions = [
             function_facts(function, next_times, buckets) | {"examples": examples(function.name, function.triggers, address, buckets)}
             for function in self._functions.all()
         ]
         body = page(
-            "functions.html", prefix=self._prefix, functions=functions, warnings=self._warnings(), folder=self._folder, address=address, version=self._version,
+            "functions.html", prefix=self._prefix, functions=functions, warnings=self._functions.warnings,
+            folder=self._folder, address=address, version=self._version,
         )
         return web.Response(body=body, content_type="text/html", charset="utf-8", headers=_HEADERS)
 
@@ -158,8 +185,8 @@ class Admin:
         arn = next((function.arn for function in self._functions.all() if function.name == name), None)
         if arn is None:
             raise FunctionNotFound(arn=name)
-        time = wish.get("time")
-        invocation = await self._fire(arn, _whole("schedule", wish.get("schedule")) or 1, None if time is None else _instant(time))
+        trigger = _nth_schedule(self._triggers.schedules_of(arn), name, _whole("schedule", wish.get("schedule")) or 1)
+        invocation = await self._schedules.fire(trigger, _instant(wish["time"]) if "time" in wish else self._clock.now())
         return _json({"id": invocation.id, "summary": invocation.summary}, 202)
 
     async def _static(self, request: web.BaseRequest, name: str) -> web.Response:
@@ -216,6 +243,13 @@ def _wish(body: bytes) -> Mapping[str, object]:
     if not isinstance(wish, dict):
         raise InvalidParameter(reason='The body must be an object such as {"time": "2026-03-29T02:00:00Z", "schedule": 1}.')
     return wish
+
+
+def _nth_schedule(schedules: Sequence[Trigger], name: str, number: int) -> Trigger:
+    if number > len(schedules):
+        known = "; ".join(f"{n}: {trigger.when}" for n, trigger in enumerate(schedules, 1)) or "it has none"
+        raise InvalidParameter(reason=f"There is no schedule {number} of {name} ({known}).")
+    return schedules[number - 1]
 
 
 def _instant(value: object) -> datetime:

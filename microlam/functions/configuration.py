@@ -79,8 +79,8 @@ def _only(said: Mapping[str, object], known: tuple[str, ...], where: str) -> Non
     for key in said:
         if key not in known:
             near = get_close_matches(key, known, 1)
-            remedy = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
-            raise ValueError(f"{where}{'.' if where else ''}{key} is not known here; {remedy}".rstrip("?") + ("?" if near else ""))
+            remedy = f'write "{near[0]}"' if near else f"there are: {', '.join(known)}"
+            raise ValueError(f'{where}{"." if where else ""}{key} is not known here; {remedy}')
 
 
 def _table(value: object, where: str) -> Mapping[str, object]:

@@ -50,7 +50,7 @@ ON CONFLICT (key) DO UPDATE SET reply = excluded.reply, logs = excluded.logs, lo
 UPDATE invocations SET status = 1, started_at = :now
 WHERE key IN (
     SELECT key FROM invocations
-    WHERE status = 0 AND due_at <= :now AND function NOT IN (SELECT id FROM functions JOIN json_each(:skip) ON value = arn)
+    WHERE status = 0 AND due_at <= :now AND function NOT IN (SELECT id FROM functions WHERE arn IN (SELECT value FROM json_each(:skip)))
     ORDER BY due_at LIMIT :limit)
 RETURNING (SELECT event FROM payloads WHERE payloads.key = invocations.key), (SELECT client_context FROM payloads WHERE payloads.key = invocations.key), {record};
 

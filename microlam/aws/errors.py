@@ -1,0 +1,48 @@
+"""What only the wire can get wrong, or say more exactly than the floors below: refusals with AWS's codes and members."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from microlam.errors import BadRequest, InvalidParameter, MicrolamError
+
+
+class WireError(MicrolamError):
+    """{reason}"""
+
+    def __init__(self, *, members: Mapping[str, object] | None = None, **facts: object) -> None:
+        super().__init__(**facts)
+        self.members = members or {}        # of the error's shape, besides its message; None leaves one out that would be there
+
+
+class TooManyRequests(WireError):
+    """Rate Exceeded."""
+
+    code, status = "TooManyRequestsException", 429
+
+
+class ValidationFailed(BadRequest):
+    """{count} validation error{s} detected: {sentences}"""
+
+    code = "ValidationException"
+
+
+class Unreadable(BadRequest):
+    """Could not read the request: {reason}."""
+
+    code = "SerializationException"
+
+
+class Unsupported(MicrolamError):
+    """microlam does not support {operation}."""
+
+    code, status = "UnknownOperationException", 501
+
+
+class QualifierMismatch(InvalidParameter):
+    """The derived qualifier from the function name does not match the specified qualifier."""
+
+
+class FunctionElsewhere(MicrolamError):
+    """Functions from '{theirs}' are not reachable in this region ('{ours}')"""
+
+    code, status = "ResourceNotFoundException", 404

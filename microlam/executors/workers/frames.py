@@ -1,0 +1,22 @@
+"""The frames between the server, its zygotes and the workers: fixed headers, then bytes that nobody in between parses."""
+from struct import Struct
+
+# Server to worker. The first frame is the worker's configuration (JSON), each further one an invocation: head, then the event as it came.
+REQUEST = Struct("<II")             # bytes of head, bytes of payload
+CONFIGURATION = Struct("<I")        # bytes of JSON
+
+# Worker to server: mark, kind, bytes of payload, seconds, most resident bytes, where the log ends, bytes of output that were dropped.
+REPLY = Struct("<IBIdQQQ")
+MARK = 0x6D6C616D                   # a handler may find the socket and write into it: garbage is told from frames by this
+READY, UNUSABLE, SUCCEEDED, FAILED = 1, 2, 3, 4
+
+# Server to zygote: what to do, with which worker; FORK and EXEC bring two descriptors, the worker's socket and its log.
+ORDER = Struct("<BI")
+FORK, EXEC, KILL = 1, 2, 3
+
+# Zygote to server: what happened, to which worker, its process, its wait status. HELLO is followed by as many bytes of JSON as `worker` says.
+EVENT = Struct("<BIIi")
+HELLO, STARTED, ENDED = 1, 2, 3
+
+# Lambda's limit of a reply: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+REPLY_LIMIT = 6291556

@@ -1,0 +1,263 @@
+"""Code as content-addressed copies: workers run from a copy that no editor touches, named by the hash of what is in it.
+
+Copies or reflinks, never hard links: editors write in place.
+"""
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+import shutil
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from microlam.errors import MicrolamError
+
+# A file may change again within one tick of its file system's clock and look the same; git calls such files racy.
+_TICK_NS = 20_000_000
+_ATTEMPTS = 20
+_FRESH = 60.0       # seconds for which a copy is not removed after it was asked for: an invocation may wait to run from it
+_REFLINK = 0x40049409
+
+
+class PackageUnstable(MicrolamError):  # noqa: N818  # named as the rest of the tree in errors.py
+    """The files of {folder} kept changing while they were copied. Save one of them again when they have come to rest."""
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+class Stamp(NamedTuple):
+    """What tells, without reading it, whether a file has changed. The change time also moves when a tool sets the modification time back."""
+
+    modified_ns: int
+    changed_ns: int
+    size: int
+    inode: int
+
+    def settled(self, now_ns: int) -> bool:
+        """Whether it changed long enough ago that another change would show."""
+        return not 0 <= now_ns - self.changed_ns < _TICK_NS
+
+
+def stamp_of(path: str | Path) -> Stamp | None:
+    """The stamp of a file, or of what a link leads to; None where there is no file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return Stamp(status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+
+
+def is_code_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether code may lie in a folder: not in hidden ones, caches, other people's modules or virtual environments."""
+    if entry.name.startswith(".") or entry.name in ("__pycache__", "node_modules"):
+        return False
+    return entry.is_dir() and not os.path.exists(os.path.join(entry.path, "pyvenv.cfg"))
+
+
+def files_under(root: Path, names: Iterable[str], apart: Collection[Path] = ()) -> dict[str, Stamp]:
+    """Every file of a package: `names` are files and folders in `root`; links are followed, what lies `apart` is left out."""
+    found: dict[str, Stamp] = {}
+    left_out = {str(path) for path in apart}
+    for name in names:
+        path = os.path.join(root, name)
+        if os.path.isdir(path):
+            found |= _walk(path, name, left_out, (os.path.realpath(path),))
+        elif path not in left_out and (stamp := stamp_of(path)):
+            found[name] = stamp
+    return found
+
+
+def _walk(folder: str, name: str, left_out: Collection[str], above: tuple[str, ...]) -> Iterator[tuple[str, Stamp]]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.path in left_out:
+                continue
+            path = f"{name}/{entry.name}"
+            if entry.is_file():
+                stamp = stamp_of(entry.path)
+                if stamp and not entry.name.endswith(".pyc"):
+                    yield path, stamp
+            elif is_code_folder(entry):
+                real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+                if real not in above:       # a link to a folder above it would never end
+                    yield from _walk(entry.path, path, left_out, (*above, real))
+
+
+# ---- copies ----------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """A package as it was at one moment: its hash, where its copy lies, and the files it was made of."""
+
+    sha256: str                         # base64, as AWS writes hashes of code
+    root: Path
+    files: Mapping[str, Stamp]
+    taken_ns: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether every later change of a file shows in its stamp."""
+        return all(stamp.settled(self.taken_ns) for stamp in self.files.values())
+
+
+class Packages:
+    """The copies in one folder. Safe to use from several threads at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._digests: dict[Path, tuple[Stamp, bytes]] = {}
+        self._asked: dict[str, float] = {}          # copies of this process by name, and when they were last asked for
+        self._lock = threading.Lock()
+
+    def keep(self, root: Path, listed: Callable[[], Mapping[str, Stamp]]) -> Copy:
+        """Copy the files that `listed` names below `root`, unless such a copy is there already."""
+        for attempt in range(_ATTEMPTS):
+            taken_ns = time.time_ns()
+            files = listed()
+            with contextlib.suppress(_Changed):
+                digests = {path: self._digest(root / path, stamp, taken_ns) for path, stamp in sorted(files.items())}
+                name = _name(digests)
+                self._place(name, root, digests)
+                return Copy(sha256=base64.b64encode(bytes.fromhex(name)).decode(), root=self._folder / name, files=files, taken_ns=taken_ns)
+            time.sleep(0.005 * attempt)     # a checkout or a large save is under way
+        raise PackageUnstable(folder=root)
+
+    def remove_all_but(self, wanted: Collection[Path]) -> None:
+        """Remove the copies that nothing refers to any more."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                with self._lock:
+                    asked = self._asked.get(entry.name, -_FRESH)
+                    gone = Path(entry.path) not in wanted and time.monotonic() - asked >= _FRESH and not _being_made(entry)
+                    if gone:
+                        self._asked.pop(entry.name, None)
+                        doomed = f"{entry.path}.gone-{secrets.token_hex(4)}"
+                        os.rename(entry.path, doomed)
+                if gone:
+                    shutil.rmtree(doomed, ignore_errors=True)
+
+    def _digest(self, path: Path, stamp: Stamp, taken_ns: int) -> bytes:
+        known = self._digests.get(path)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        try:
+            digest = _digest_of(path)
+        except OSError:
+            raise _Changed from None
+        if stamp.settled(taken_ns):
+            self._digests[path] = (stamp, digest)
+        return digest
+
+    def _place(self, name: str, root: Path, digests: Mapping[str, bytes]) -> None:
+        target = self._folder / name
+        with self._lock:
+            known = name in self._asked and target.is_dir()
+            self._asked[name] = time.monotonic()
+        if known:
+            return
+        # One that an earlier server left may have been cut short by a power failure, or written to by a handler.
+        if target.is_dir():
+            if _is_exactly(target, digests):
+                return
+            shutil.rmtree(target, ignore_errors=True)
+        making = self._folder / f".making-{secrets.token_hex(8)}"
+        try:
+            _copy_all(root, making, digests)
+            with contextlib.suppress(OSError):      # another thread was first: then its copy, of the same bytes, stays
+                os.rename(making, target)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+
+
+class _Changed(Exception):      # noqa: N818  # a signal between functions of this file
+    """A file changed, or went, while it was read."""
+
+
+def _being_made(entry: os.DirEntry[str]) -> bool:
+    """A copy in the making, unless it was left behind an hour ago."""
+    return entry.name.startswith(".making-") and time.time() - entry.stat().st_mtime < 3600
+
+
+def _name(digests: Mapping[str, bytes]) -> str:
+    whole = hashlib.sha256()
+    for path, digest in digests.items():
+        whole.update(f"{len(path)}:{path}".encode() + digest)
+    return whole.hexdigest()
+
+
+def _digest_of(path: Path) -> bytes:
+    """The hash of a file's bytes and of whether it can be executed."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        digest.update(b"x" if os.fstat(file.fileno()).st_mode & 0o100 else b"-")
+        return digest.digest()
+
+
+def _copy_all(root: Path, making: Path, digests: Mapping[str, bytes]) -> None:
+    """Copy every file, and see that its copy is what was hashed."""
+    making.mkdir(parents=True)
+    for path, digest in digests.items():
+        target = making / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _copy(root / path, target)
+        except FileNotFoundError:
+            raise _Changed from None
+        if _digest_of(target) != digest:
+            raise _Changed
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as read, target.open("wb") as written:
+        if not _reflink(read.fileno(), written.fileno()):
+            shutil.copyfileobj(read, written)
+        # Read-only, as code is on AWS: a handler that writes over its own files would change what further workers run.
+        os.fchmod(written.fileno(), 0o444 | (os.fstat(read.fileno()).st_mode & 0o111))
+
+
+def _reflink(source: int, target: int) -> bool:
+    """Let two files share their blocks until one is written to, on the file systems that can."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        fcntl.ioctl(target, _REFLINK, source)
+    except OSError:
+        return False
+    return True
+
+
+def _is_exactly(folder: Path, digests: Mapping[str, bytes]) -> bool:
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    return found == set(digests) and all(_digest_of(folder / path) == digest for path, digest in digests.items())
+
+
+# ---- zips ------------------------------------------------------------------------------------------------------------
+
+def zip_of(folder: Path) -> bytes:
+    """A folder as a zip, the same bytes for the same content: sorted, without dates, with executable bits."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            facts = zipfile.ZipInfo(path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
+            facts.compress_type = zipfile.ZIP_DEFLATED
+            facts.create_system = 3         # Unix, so that the mode counts
+            facts.external_attr = (0o100755 if path.stat().st_mode & 0o100 else 0o100644) << 16
+            archive.writestr(facts, path.read_bytes())
+    return packed.getvalue()
+
+
+def code_sha256(archive: bytes) -> str:
+    """The `CodeSha256` of a zip."""
+    return base64.b64encode(hashlib.sha256(archive).digest()).decode()

@@ -1,0 +1,1 @@
+"""What AWS calls services, as plain classes over the store, without HTTP."""
