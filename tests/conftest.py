@@ -15,14 +15,15 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+T = TypeVar("T")
 WAIT = 30.0     # seconds until a test gives up on something that must come
 
 
-def until[T](look: Callable[[], T], what: str = "") -> T:
+def until(look: Callable[[], T], what: str = "") -> T:
     """Look again and again until there is something to see; for what comes without saying so."""
     deadline = time.monotonic() + WAIT
     while not (seen := look()):

@@ -7,6 +7,8 @@ is another (so `touch` counts, as a new PUT would); where only the inode is, as 
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,8 @@ LOOK_EVERY = 1.0
 BATCH = 200
 # A file that stays busy or unreadable is looked at ever less often, down to this.
 LONGEST_PAUSE = 2.0
+# A folder in which something could not be looked at is compared again after so long.
+LOOK_AGAIN = 10.0
 # A large folder is compared at most a fifth of the time.
 REST = 4
 
@@ -41,13 +45,15 @@ class Place(NamedTuple):
 class Folders:
     """Watches the folders of all buckets that functions listen to; one `run()` a server."""
 
-    def __init__(self, buckets: Buckets, triggers: Triggers, clock: Clock, *, quiet: float = 0.25, poll: bool = False, say: Callable[[str], None] = print) -> None:
+    def __init__(self, buckets: Buckets, triggers: Triggers, clock: Clock, *, quiet: float = 0.25, poll: bool = False,
+                 say: Callable[[str], None] = print) -> None:
         self._buckets, self._triggers, self._clock, self._quiet, self._poll, self._say = buckets, triggers, clock, quiet, poll, say
-        self._began = time.time_ns()
+        self._began = time.time_ns()            # what is dropped from now on is an event, also before `run` gets to look
         self._places: Mapping[str, Place] = {}
         self._followers: dict[str, Follower] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
         self._listening: asyncio.Task[None] | None = None
+        self._problems: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         """Make events of what happens in the folders, until cancelled."""
@@ -57,30 +63,25 @@ class Folders:
             starting = True
             while True:
                 changed.clear()
-                places = await asyncio.to_thread(self._look)
-                if places != self._places or (self._listening is not None and self._listening.done()):
-                    await self._follow(places, tasks, starting=starting)
-                starting, self._began = False, time.time_ns()
+                await self._look(tasks, starting=starting)
+                starting = False
                 await self._next_look(changed)
+                self._began = time.time_ns()
 
     async def _next_look(self, changed: asyncio.Event) -> None:
         try:
-            await asyncio.wait_for(changed.wait(), LOOK_EVERY if self._buckets.places() else None)
+            await asyncio.wait_for(changed.wait(), LOOK_EVERY if self._triggers.drops() else None)
         except TimeoutError:
             return
 
-    def _look(self) -> Mapping[str, Place]:
-        """Where the buckets are now; missing folders under the data folder are made."""
-        places = {}
-        for bucket, path in self._buckets.places().items():
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-                status = path.stat()
-            except OSError as error:
-                self._say(f"The folder {path} of bucket {bucket} cannot be used: {error.strerror or error}")
-                continue
-            places[bucket] = Place(path, status.st_dev, status.st_ino)
-        return places
+    async def _look(self, tasks: asyncio.TaskGroup, *, starting: bool) -> None:
+        """See where the buckets are now, and follow what is new there."""
+        places, problems = await asyncio.to_thread(_find, self._buckets)
+        for problem in problems - self._problems:
+            self._say(problem)
+        self._problems = problems
+        if places != self._places or (self._listening is not None and self._listening.done()):
+            await self._follow(places, tasks, starting=starting)
 
     # ---- whom to follow -----------------------------------------------------------------------------------------
 
@@ -91,15 +92,23 @@ class Folders:
                 await self._stop_following(bucket)
         for bucket, place in places.items():
             if bucket not in self._followers:
-                moved = bucket in self._places
-                # A bucket that is listened to only from now on is not told of what happened before.
-                fresh = not moved and (not starting or not await self._buckets.known(bucket))
+                fresh = await self._arrive(bucket, starting=starting)
                 follower = Follower(bucket, place.path, self._buckets, self._clock, quiet=self._quiet, say=self._say)
                 self._followers[bucket] = follower
                 self._following[bucket] = tasks.create_task(follower.run(taken_in_before=self._began if fresh else None))
         self._places = places
         if places:
             self._listening = tasks.create_task(self._listen([place.path for place in places.values()]))
+
+    async def _arrive(self, bucket: str, *, starting: bool) -> bool:
+        """Whether what is in a folder that is new to us was there first, and so is no event."""
+        if bucket not in self._places:
+            # One that is listened to only from now on is not told of what happened before.
+            return not starting or not await self._buckets.known(bucket)
+        if self._places[bucket].path.is_dir():
+            # The bucket has moved to a folder made beside the functions. Nobody deleted what the old one still holds.
+            await self._buckets.take_in(bucket, [], list(await self._buckets.objects(bucket)))
+        return False
 
     async def _stop_following(self, bucket: str) -> None:
         # It ends by itself, so that what it is recording is recorded before another one starts from the record.
@@ -124,20 +133,34 @@ class Folders:
             async for changes in watchfiles.awatch(*paths, watch_filter=None, debounce=50, step=50, rust_timeout=1000, yield_on_timeout=True,
                                                    force_polling=self._poll or None, ignore_permission_denied=True):
                 if not listening:
-                    self._hint(paths)
                     listening = True
-                self._hint([Path(path) for _, path in changes])
+                    self._hint([str(path) for path in paths])
+                self._hint([path for _, path in changes])
         except FileNotFoundError:
             await asyncio.sleep(LOOK_EVERY)     # one has just gone; the next look finds out
         except (OSError, RuntimeError) as error:
             self._say(f"Drop folders are looked at at intervals, as the system refuses to watch them: {error}")
             self._poll = True
 
-    def _hint(self, touched: Sequence[Path]) -> None:
+    def _hint(self, touched: Sequence[str]) -> None:
         for bucket, follower in self._followers.items():
-            root = self._places[bucket].path
-            if any(path.is_relative_to(root) for path in touched):
+            # macOS speaks of real paths, Linux of those that were given.
+            roots = (str(self._places[bucket].path), os.path.realpath(self._places[bucket].path))
+            if any(path.startswith(roots) for path in touched):
                 follower.hint()
+
+
+def _find(buckets: Buckets) -> tuple[Mapping[str, Place], frozenset[str]]:
+    """The folders of all buckets, those under the data folder made where they are missing, and what prevents their use."""
+    places, problems = {}, set()
+    for bucket, path in buckets.places().items():
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            status = path.stat()
+            places[bucket] = Place(path, status.st_dev, status.st_ino)
+        except OSError as error:
+            problems.add(f"The folder {path} of bucket {bucket} cannot be used: {error.strerror or error}")
+    return places, frozenset(problems)
 
 
 @dataclass(frozen=True)
@@ -159,6 +182,7 @@ class Follower:
         self._warned: set[str] = set()
         self._hinted = asyncio.Event()
         self._rested = 0.0              # not to be compared again before
+        self._look_again = math.inf     # to be compared then, hint or not
         self._over = False
 
     def hint(self) -> None:
@@ -178,11 +202,11 @@ class Follower:
         self._hinted.set()
         while not self._over:
             try:
-                if self._hinted.is_set() and self._now() >= self._rested:
+                if self._now() >= (self._rested if self._hinted.is_set() else self._look_again):
                     await self._compare()
                 await self._settle()
             except RecordUnavailable as error:
-                self._warn("", f"Bucket {self._bucket} waits until the record can be written again: {error}")
+                self._warn(f"Bucket {self._bucket} waits until the record can be written again: {error}")
                 await asyncio.sleep(LONGEST_PAUSE)
             await self._pause()
 
@@ -214,25 +238,26 @@ class Follower:
         self._rested = now + REST * (now - began)
         self._waiting = {key: self._wait_for(key, look, now) for key, look in found.changed.items()}
         for key, reason in found.blind.items():
-            self._warn(key, f"{self._folder / key} cannot be read: {reason}")
+            self._warn(f"{self._folder / key} cannot be read: {reason}")
+        self._look_again = now + LOOK_AGAIN if found.blind else math.inf
 
     def _wait_for(self, key: str, look: Look | None, now: float) -> Waiting:
         waiting = self._waiting.get(key)
         return waiting if waiting is not None and waiting.look == look else Waiting(look, now + self._quiet, self._quiet)
 
-    def _warn(self, key: str, sentence: str) -> None:
+    def _warn(self, sentence: str) -> None:
         if sentence not in self._warned:
             self._warned.add(sentence)
             self._say(sentence)
 
     async def _pause(self) -> None:
         """Wait for a hint that may be followed, or until something has waited long enough."""
-        ready = min((waiting.ready for waiting in self._waiting.values()), default=None)
+        ready = min((waiting.ready for waiting in self._waiting.values()), default=self._look_again)
         if self._hinted.is_set() and not self._over:
-            await asyncio.sleep(max(0.0, min(self._rested, self._rested if ready is None else ready) - self._now()))
+            await asyncio.sleep(max(0.0, min(self._rested, ready) - self._now()))
             return
         try:
-            await asyncio.wait_for(self._hinted.wait(), None if ready is None else max(0.0, ready - self._now()))
+            await asyncio.wait_for(self._hinted.wait(), None if ready == math.inf else max(0.0, ready - self._now()))
         except TimeoutError:
             return
 
@@ -248,7 +273,9 @@ class Follower:
 
     async def _settle_some(self, keys: Sequence[str]) -> None:
         verdicts = await asyncio.to_thread(self._examine, keys)
-        put, copied, removed = [], [], []
+        put: list[Adopted] = []
+        copied: list[Adopted] = []
+        removed: list[str] = []
         for key, verdict in zip(keys, verdicts, strict=True):
             look = self._waiting[key].look
             if isinstance(verdict, Whole) and look is not None:
@@ -276,7 +303,7 @@ class Follower:
                 self._waiting[key] = Waiting(verdict.look, now + self._quiet, self._quiet)
             return
         if isinstance(verdict, Unreadable):
-            self._warn(key, f"{self._folder / key} cannot be read and is tried again: {verdict.reason}")
+            self._warn(f"{self._folder / key} cannot be read and is tried again: {verdict.reason}")
         pause = min(max(2 * waiting.pause, 0.05), LONGEST_PAUSE) if isinstance(verdict, Busy | Unreadable) else waiting.pause
         self._waiting[key] = Waiting(waiting.look, now + waiting.pause, pause)
 

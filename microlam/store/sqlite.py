@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -23,6 +24,11 @@ T = TypeVar("T")
 # `kill -9` of this process. Loss of power may take the last commits, but never breaks the database.
 _PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY")
 
+# sqlite3 gives up Python's lock at every statement and, beside a busy event loop, waits long to have it back: a record written
+# with two statements of its own came ten times slower than one of many in the same statement, and cost the loop more.
+_BATCHES = (128, 32, 8, 1)
+_INSERT = re.compile(r"(INSERT .*\sVALUES )(\(.*?\))(\s*(?:ON CONFLICT.*)?;)", re.DOTALL)
+
 
 class Sqlite:
     """One database file."""
@@ -31,6 +37,7 @@ class Sqlite:
         self._writer = writer
         self._reader = reader
         self._queries = queries
+        self._inserts = {name: match.groups() for name, query in queries.items() if (match := _INSERT.fullmatch(query))}
         self._returning = frozenset(name for name, query in queries.items() if re.search(r"\bRETURNING\b", query))
 
     @classmethod
@@ -98,9 +105,25 @@ class Sqlite:
         query = self._queries[step.query]
         if step.query in self._returning:
             return [row for parameters in step.rows for row in connection.execute(query, parameters).fetchall()]
-        if connection.executemany(query, step.rows).rowcount == 0 and step.required:
+        if step.query in self._inserts:
+            self._insert(step, connection)
+        elif connection.executemany(query, step.rows).rowcount == 0 and step.required:
             raise Undone
         return []
+
+    def _insert(self, step: Step, connection: sqlite3.Connection) -> None:
+        before, values, after = self._inserts[step.query]
+        for rows in _batches(list(step.rows)):
+            connection.execute(before + ", ".join([values] * len(rows)) + after, list(chain.from_iterable(rows)))
+
+
+def _batches(rows: Sequence[Parameters]) -> Iterator[Sequence[Parameters]]:
+    """The rows in batches of few different sizes, so that few different statements are prepared."""
+    start = 0
+    while start < len(rows):
+        size = next(size for size in _BATCHES if size <= len(rows) - start)
+        yield rows[start:start + size]
+        start += size
 
 
 def _concerns_all(error: Exception) -> bool:
