@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def running(command: Sequence[str], port: int, folder: Path, *, path: str = "/he
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # its own group: start_new_session
             process.wait()
         log.close()
 

@@ -20,11 +20,11 @@ SUBJECTS: dict[str, Start] = {
 }
 
 
-def requests_a_second(server: Server, connections: int, seconds: float, path: str = "/hello") -> float:
-    """What wrk measures; errors end the run."""
+def requests_a_second(server: Server, connections: int, seconds: float, flags: Sequence[str] = ()) -> float:
+    """What wrk, with these further flags, measures; errors end the run."""
     if shutil.which("wrk") is None:
         raise SystemExit("The benchmarks need wrk: apt-get install wrk, or brew install wrk.")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", f"http://127.0.0.1:{server.port}{path}"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", *flags, f"http://127.0.0.1:{server.port}/hello"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
     if "Non-2xx" in printed or "Socket errors" in printed:
         raise SystemExit(f"{server.process.args}: {printed}")
@@ -33,15 +33,17 @@ def requests_a_second(server: Server, connections: int, seconds: float, path: st
     return float(found.group(1))
 
 
-def against(reference: Server, subjects: Sequence[Server], connections: int, *, rounds: int = 5, seconds: float = 2.0) -> list[tuple[float, float]]:
+def against(
+    reference: Server, subjects: Sequence[Server], connections: int, *, rounds: int = 5, seconds: float = 2.0, flags: Sequence[str] = (),
+) -> list[tuple[float, float]]:
     """Of each subject: the median ratio to the reference measured just before it, and the median of requests a second."""
     pairs: list[list[tuple[float, float]]] = [[] for _ in subjects]
     for server in [reference, *subjects]:
-        requests_a_second(server, connections, 1)
+        requests_a_second(server, connections, 1, flags)
     for _ in range(rounds):
         for found, subject in zip(pairs, subjects, strict=True):
-            base = requests_a_second(reference, connections, seconds)
-            own = requests_a_second(subject, connections, seconds)
+            base = requests_a_second(reference, connections, seconds, flags)
+            own = requests_a_second(subject, connections, seconds, flags)
             found.append((own / base, own))
     return [(statistics.median(ratio for ratio, _ in found), statistics.median(own for _, own in found)) for found in pairs]
 

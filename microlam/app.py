@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from microlam import __version__
 from microlam.admin import Admin
 from microlam.aws import Wire
 from microlam.clock import Clock, SystemClock
@@ -121,7 +122,10 @@ class Server:
     def __init__(self, lam: Microlam) -> None:
         settings = lam.settings
         guard = Guard(bind=settings.host, allowed_hosts=settings.allowed_host)
-        self.admin = Admin(lam.functions, lam.triggers, lam.store, lam.invoker, lam.schedules, guard=guard, admin_token=settings.admin_token)
+        self.admin = Admin(
+            lam.functions, lam.triggers, lam.store, lam.invoker, lam.schedules, lam.buckets, folder=lam.folder, version=__version__, guard=guard,
+            admin_token=settings.admin_token, clock=lam.clock,
+        )
         self.wire = Wire(
             lam.functions, lam.invoker, region=settings.region, account=settings.account, guard=guard, credentials=lam.credentials,
             keys=(settings.access_key, settings.secret_key) if settings.access_key and settings.secret_key else None, say=lam.say,
@@ -156,9 +160,9 @@ async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:
 
 
 async def _serve(lam: Microlam, server: Server, listening: socket.socket, terminal: Terminal, url: str, stopping: asyncio.Event) -> None:
-    low_level = web.Server(server.serve, access_log=None)
+    # Bodies pass to the handlers as they came, and a client refused for its body is not waited for long.
+    low_level = web.Server(server.serve, access_log=None, auto_decompress=False, lingering_time=2.0, max_line_size=16_384, max_field_size=16_384)
     sockets = await asyncio.get_running_loop().create_server(low_level, sock=listening, backlog=1024)
-    from microlam import __version__
     terminal.show_banner(
         lam.folder, url, lam.functions.all(), version=__version__, next_times=lam.schedules.next_times(), buckets=lam.buckets.places(),
         warnings=lam.functions.warnings,

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from microlam import __version__
 from microlam.errors import BrokenToml, FolderMissing, MicrolamError
 from microlam.settings import GROUPS, SWITCH, TEXTS, Setting, Settings, read_settings
 
@@ -105,7 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="microlam", description="AWS Lambda on your own machine: serve a folder of functions, and work with it.",
         epilog="Begin with `microlam dev FOLDER`; `microlam COMMAND --help` tells more about a command.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
+    parser.add_argument("--version", action="version", version=f"microlam {__version__}", help="print the version and end")
     commands = Commands(parser)
     _add_server(commands, "dev", "Serve a folder of functions, with hot reload, and print what happens")
     _add_server(commands, "serve", "Serve a folder of functions like dev, but print no line for every invocation")
@@ -196,12 +197,3 @@ def _count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
     return number
-
-
-class _Version(argparse.Action):
-    """Looks the version up only when it is asked for."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
-        print(f"microlam {version('microlam')}")
-        parser.exit()

@@ -34,7 +34,7 @@ class Server:
     def __init__(self, endpoint: str, *, admin_token: str | None = None) -> None:
         self.endpoint = endpoint.rstrip("/")
         self._admin_token = admin_token
-        host = urllib.parse.urlsplit(self.endpoint).hostname or ""
+        host = _host_of(endpoint)
         # A proxy for the world outside does not reach this machine's loopback.
         self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_loopback(host) else []))
 
@@ -106,11 +106,21 @@ class Server:
                 return Answer(error.code, {name.lower(): value for name, value in error.headers.items()}, error.read())
         except TimeoutError:
             raise CallFailed(reason=f"The server at {self.endpoint} did not answer within {deadline:.0f} seconds.") from None
-        except ValueError:
-            raise CallFailed(reason=f"{self.endpoint} is not an address. Give one such as --endpoint-url http://127.0.0.1:3000.") from None
+        except ValueError as error:             # a token or key that no header can hold
+            raise CallFailed(reason=f"The request cannot be sent: {error}.") from None
         except (OSError, http.client.HTTPException) as error:
             remedy = "Start one with `microlam dev FOLDER`, or name another with --endpoint-url."
             raise CallFailed(reason=f"No microlam server answers at {self.endpoint} ({_why(error)}). {remedy}") from None
+
+
+def _host_of(endpoint: str) -> str:
+    try:
+        parts = urllib.parse.urlsplit(endpoint)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts.hostname
+    except ValueError:
+        pass
+    raise CallFailed(reason=f"{endpoint} is not the address of a server. Give one such as --endpoint-url http://127.0.0.1:3000.")
 
 
 def _why(error: Exception) -> str:

@@ -85,6 +85,7 @@ class Invoker:
         self._running: dict[str, Running] = {}
         self._claimed: Counter[str] = Counter()
         self._changed = asyncio.Event()
+        self._left = asyncio.Event()
         self._stopping = False
         self.ended: list[Callable[[Invocation, Outcome], None]] = []    # called after each invocation
 
@@ -122,6 +123,7 @@ class Invoker:
         finally:
             self._running.pop(invocation.record_key, None)
             admission.leave(version.arn)
+            self._left.set()
 
     def _admission(self, version: Version) -> tuple[Admission, int]:
         if version.executor == "inprocess":
@@ -166,6 +168,7 @@ class Invoker:
             self._claimed[invocation.arn] -= 1
             if not self._claimed[invocation.arn]:
                 del self._claimed[invocation.arn]
+            self._left.set()
             self.wake()
 
     async def _outcome_of(self, invocation: Invocation) -> Outcome:
@@ -203,4 +206,5 @@ class Invoker:
     async def idle(self) -> None:
         """Return when nothing runs."""
         while self._running or self._claimed:
-            await asyncio.sleep(0.01)
+            self._left.clear()
+            await self._left.wait()

@@ -66,30 +66,39 @@ def is_code_folder(entry: os.DirEntry[str]) -> bool:
 
 def files_under(root: Path, names: Iterable[str], apart: Collection[Path] = ()) -> dict[str, Stamp]:
     """Every file of a package: `names` are files and folders in `root`; links are followed, what lies `apart` is left out."""
-    found: dict[str, Stamp] = {}
+    files = (path for path, is_folder in _everything(root, names, apart) if not is_folder)
+    return {path: stamp for path in files if (stamp := stamp_of(os.path.join(root, path)))}
+
+
+def folders_under(root: Path, names: Iterable[str], apart: Collection[Path] = ()) -> list[str]:
+    """Every folder of a package, those that are still empty too."""
+    return [path for path, is_folder in _everything(root, names, apart) if is_folder]
+
+
+def _everything(root: Path, names: Iterable[str], apart: Collection[Path]) -> Iterator[tuple[str, bool]]:
     left_out = {str(path) for path in apart}
     for name in names:
         path = os.path.join(root, name)
-        if os.path.isdir(path):
-            found |= _walk(path, name, left_out, (os.path.realpath(path),))
-        elif path not in left_out and (stamp := stamp_of(path)):
-            found[name] = stamp
-    return found
+        if path in left_out:
+            continue
+        is_folder = os.path.isdir(path)
+        yield name, is_folder
+        if is_folder:
+            yield from _walk(path, name, left_out, (os.path.realpath(path),))
 
 
-def _walk(folder: str, name: str, left_out: Collection[str], above: tuple[str, ...]) -> Iterator[tuple[str, Stamp]]:
+def _walk(folder: str, name: str, left_out: Collection[str], above: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or entry.path in left_out:
+            if entry.name.startswith(".") or entry.name.endswith(".pyc") or entry.path in left_out:
                 continue
             path = f"{name}/{entry.name}"
             if entry.is_file():
-                stamp = stamp_of(entry.path)
-                if stamp and not entry.name.endswith(".pyc"):
-                    yield path, stamp
+                yield path, False
             elif is_code_folder(entry):
-                real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+                real = os.path.realpath(entry.path)
                 if real not in above:       # a link to a folder above it would never end
+                    yield path, True
                     yield from _walk(entry.path, path, left_out, (*above, real))
 
 

@@ -66,7 +66,10 @@ class Requirements:
         making = self._folder / f".making-{secrets.token_hex(8)}"
         self._say(f"Installing {file}, once …")
         try:
-            status, output = await self._run([*_installer(), "--target", str(making), "-r", str(file)], file.parent)
+            try:
+                status, output = await self._run([*_installer(), "--target", str(making), "-r", str(file)], file.parent)
+            except FileNotFoundError:
+                raise RequirementsFailed(file=file, line="", problem="There is neither pip nor uv to install it with.") from None
             if status != 0:
                 raise _failure(file, output)
             making.mkdir(exist_ok=True)
@@ -123,7 +126,8 @@ def _lines(file: Path, above: tuple[Path, ...] = ()) -> list[str]:
 
 
 def _failure(file: Path, output: list[str]) -> RequirementsFailed:
-    said = [re.sub(r"^(?:ERROR|error):?\s*", "", line.strip()) for line in output if _ERROR.match(line)] or [line.strip() for line in output[-3:] if line.strip()]
+    errors = [line for line in output if _ERROR.match(line)] or [line for line in output[-3:] if line.strip()]
+    said = [re.sub(r"^(?:ERROR|error):?\s*", "", line.strip()) for line in errors]
     problem = (said[0] if said else "the installer ended without a word").rstrip(".") + "."
     for number, line in enumerate(file.read_text("utf-8-sig", errors="replace").splitlines(), 1):
         name = _NAME.match(line.strip())

@@ -28,17 +28,27 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnvironmentFiles:
-    """Variables for every function, and for some by name; `parameters` and `functions` come from `--env-vars` and win over the rest."""
+class Variables:
+    """What one file sets for every function and for some by name, and a warning for each name that AWS keeps to itself."""
 
-    folder: Mapping[str, str] = field(default_factory=dict)                     # .env
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    everybody: Mapping[str, str] = field(default_factory=dict)
     functions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
-    def variables(self, name: str, own: Mapping[str, str]) -> dict[str, str]:
-        """What function `name` gets; `own` is what microlam.toml gives it."""
-        return {**self.folder, **own, **self.parameters, **self.functions.get(name, {})}
+    @classmethod
+    def of(cls, file: str, everybody: Mapping[str, str], functions: Mapping[str, Mapping[str, str]] | None = None) -> Variables:
+        """All but the reserved ones."""
+        functions = functions or {}
+        refused = sorted(RESERVED_VARIABLES & {name for variables in (everybody, *functions.values()) for name in variables})
+        return cls(
+            everybody=_allowed(everybody),
+            functions={name: _allowed(variables) for name, variables in functions.items()},
+            warnings=tuple(f"{file}: {name} is reserved, as on AWS, and reaches no function. Choose another name for it." for name in refused),
+        )
+
+
+def _allowed(variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if name not in RESERVED_VARIABLES}
 
 
 def read_dotenv(text: str, file: str = ".env") -> dict[str, str]:
@@ -88,10 +98,3 @@ def _sam_value(file: str, function: str, name: str, value: object) -> str:
     if value is None:
         return ""
     raise BrokenToml(file=file, reason=f"{function}.{name} must be a string, a number or a boolean, not {json.dumps(value)}")
-
-
-def without_reserved(variables: Mapping[str, str], file: str) -> tuple[dict[str, str], list[str]]:
-    """The variables that may be set, and a warning for each name that AWS keeps to itself."""
-    refused = sorted(RESERVED_VARIABLES & variables.keys())
-    warnings = [f"{file}: {name} is reserved, as on AWS, and reaches no function. Choose another name for it." for name in refused]
-    return {name: value for name, value in variables.items() if name not in RESERVED_VARIABLES}, warnings

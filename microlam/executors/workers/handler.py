@@ -76,11 +76,11 @@ class CognitoIdentity(_Facts):
 
 
 class Client(_Facts):
-    __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
+    __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")  # noqa: RUF023
 
 
 class ClientContext(_Facts):
-    __slots__ = ("custom", "env", "client")
+    __slots__ = ("custom", "env", "client")  # noqa: RUF023
 
     def __init__(self, facts: dict[str, Any]) -> None:
         client = facts.get("client")

@@ -1,0 +1,336 @@
+"""One worker: one process, which imports one handler and runs one invocation after the other, until it is ended.
+
+It is forked by a zygote (or exec'd, where the environment must be there from the start) and holds three descriptors: its socket to the
+server, its log, and /dev/null.
+"""
+from __future__ import annotations
+
+import _imp
+import _socket
+import fcntl
+import gc
+import io
+import json
+import linecache
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
+
+from . import system
+from .frames import CONFIGURATION, MARK, READY, REPLY, REQUEST, UNUSABLE
+from .handler import LambdaLoggerHandler, context_of, dump_error, error_line, error_of, fail, find_handler, finish, read_event
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:       # importing typing would cost every worker memory
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+OWN_DESCRIPTORS = 100   # from here on, away from the numbers that programs close blindly
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def begin(link: int, log: int, parent: int) -> NoReturn:
+    """Be a worker, from a fresh process on; `link` and `log` are descriptors, `parent` is the zygote."""
+    begun = time.perf_counter()
+    own_link, own_log = settle(link, log, parent)
+    configuration = json.loads(read_configuration(own_link))
+    Worker(own_link, own_log, configuration).work(begun)
+
+
+def settle(link: int, log: int, parent: int) -> tuple[_socket.socket, int]:
+    """Become a group of our own that nothing outlives, and let go of every descriptor that is not ours."""
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    system.adopt_orphans()
+    system.die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:      # it ended before the kernel knew what we want
+        os._exit(1)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    own_link = fcntl.fcntl(link, fcntl.F_DUPFD_CLOEXEC, OWN_DESCRIPTORS)
+    own_log = fcntl.fcntl(log, fcntl.F_DUPFD_CLOEXEC, OWN_DESCRIPTORS)
+    os.closerange(3, OWN_DESCRIPTORS)
+    return _socket.socket(fileno=own_link), own_log
+
+
+def read_configuration(link: _socket.socket) -> bytes:
+    """The first frame, and not a byte more: the next one may have to be read by another program."""
+    return receive(link, CONFIGURATION.unpack(receive(link, CONFIGURATION.size))[0])
+
+
+def receive(link: _socket.socket, size: int) -> bytes:
+    received = link.recv(size)
+    while len(received) < size:
+        more = link.recv(size - len(received))
+        if not more:
+            os._exit(0)     # the server is gone
+        received += more
+    return received
+
+
+class Worker:
+    """One handler, imported once, called for each invocation that the server sends."""
+
+    def __init__(self, link: _socket.socket, log: int, configuration: dict[str, Any]) -> None:
+        self.link, self.configuration = link, configuration
+        self.timeout: float = configuration["timeout"]
+        self.log_format: str = configuration["log_format"]
+        self.log = Log(log, configuration["log_limit"])
+        self.pid = os.getpid()
+        self.request_id = ""
+        self.context = context_of(configuration["context"], self.log.print)
+        self.coroutines = Coroutines()
+        self.call: Callable[[Any, Any], Any] = find_handler
+
+    def work(self, begun: float) -> NoReturn:
+        """Import the handler, then serve for as long as we are let."""
+        try:
+            self.prepare()
+            self.call = find_handler(self.configuration["handler"])
+        except SystemExit as error:
+            leave(error)
+        except BaseException as error:
+            described = error_of(error, "")
+            self.log.print(error_line(described, self.log_format))
+            self.send(UNUSABLE, time.perf_counter() - begun, dump_error(described))
+            os._exit(1)
+        self.send(READY, time.perf_counter() - begun, "{}.{}.{}".format(*sys.version_info).encode())
+        while True:
+            self.serve()
+
+    def prepare(self) -> None:
+        """Make the process look to the handler as a Lambda does."""
+        configuration = self.configuration
+        os.environ.clear()
+        os.environ.update(configuration["environment"])
+        if hasattr(time, "tzset"):
+            time.tzset()
+        os.chdir(configuration["root"])
+        sys.stdout = sys.__stdout__ = self.log.stream(1, "<stdout>")    # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self.log.stream(2, "<stderr>")    # type: ignore[misc]
+        set_up_logging(LambdaLoggerHandler(self.log.print, lambda: self.request_id, self.log_format))
+        sys.argv = [__file__]
+        behind = [entry for entry in sys.path if entry]
+        sys.path[:] = [configuration["root"], *configuration["path"], *behind, *(entry for entry in configuration["site"] if entry not in behind)]
+        load_from(configuration["root"], configuration["source"], configuration["bytecode"])
+        gc.enable()
+
+    def serve(self) -> None:
+        """Receive one invocation, run it, and reply."""
+        head, payload = self.next_request()
+        started = time.perf_counter()
+        request_id, arn, client_context = head.decode().split("\n", 2)
+        self.request_id = request_id
+        self.log.begin()
+        digits = request_id.replace("-", "")
+        os.environ["_X_AMZN_TRACE_ID"] = f"Root=1-{int(time.time()):08x}-{digits[-24:]};Parent={digits[-16:]};Sampled=0"
+        try:
+            kind, reply = self.run(request_id, arn, client_context, payload)
+        except SystemExit as error:
+            leave(error)
+        if os.getpid() != self.pid:
+            os._exit(0)     # the handler forked, and this is the child: the reply is its parent's to give
+        self.send(kind, time.perf_counter() - started, reply)
+
+    def run(self, request_id: str, arn: str, client_context: str, payload: bytes) -> tuple[int, bytes]:
+        try:
+            context = self.context(request_id, arn, client_context, self.timeout)
+            result = self.call(read_event(payload), context)
+            # AWS refuses a coroutine; here it is awaited.
+            if hasattr(result, "__await__"):
+                result = self.coroutines.run(result)
+            return finish(result)
+        except SystemExit:
+            raise
+        except BaseException as error:
+            return fail(error, request_id, self.log_format, self.log.print)
+
+    def next_request(self) -> tuple[bytes, bytes]:
+        # The server sends the next request only after our reply: a small one comes whole with one call.
+        received = self.link.recv(65536)
+        if len(received) < REQUEST.size:
+            received += receive(self.link, REQUEST.size - len(received))
+        head, payload = REQUEST.unpack_from(received)
+        missing = REQUEST.size + head + payload - len(received)
+        if missing:
+            received = b"".join([received, receive_long(self.link, missing)])
+        return received[REQUEST.size:REQUEST.size + head], received[REQUEST.size + head:]
+
+    def send(self, kind: int, seconds: float, payload: bytes) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+        try:
+            self.link.sendall(REPLY.pack(MARK, kind, len(payload), seconds, peak, self.log.end(), self.log.dropped) + payload)
+        except OSError:
+            os._exit(1)     # the handler closed our socket, or the server is gone
+
+
+def receive_long(link: _socket.socket, size: int) -> bytearray:
+    received = bytearray(size)
+    view, position = memoryview(received), 0
+    while position < size:
+        count = link.recv_into(view[position:])
+        if not count:
+            os._exit(0)
+        position += count
+    return received
+
+
+def leave(error: SystemExit) -> NoReturn:
+    """End as the interpreter would after sys.exit()."""
+    code = error.code
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    import atexit
+    atexit._run_exitfuncs()
+    os._exit((code or 0) & 0xFF)
+
+
+class Coroutines:
+    """The event loop that `async def` handlers are awaited on; it stays, with what they keep in it, from one invocation to the next."""
+
+    def __init__(self) -> None:
+        self._loop: Any = None
+
+    def run(self, awaitable: Any) -> Any:
+        if self._loop is None or self._loop.is_closed():
+            import asyncio
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        result, error = self._loop.run_until_complete(self._settled(awaitable))
+        if error is not None:
+            raise error
+        return result
+
+    @staticmethod
+    async def _settled(awaitable: Any) -> tuple[Any, BaseException | None]:
+        # Caught here, the traceback begins with the handler's frames and not with the loop's.
+        try:
+            return await awaitable, None
+        except BaseException as error:
+            return None, error
+
+
+# ---- output ----------------------------------------------------------------------------------------------------------
+
+class Log:
+    """The worker's log: a file that the server reads, at most `limit` bytes of it an invocation."""
+
+    def __init__(self, descriptor: int, limit: int) -> None:
+        self._descriptor, self._limit = descriptor, limit
+        self.begin()
+
+    def begin(self) -> None:
+        self._room, self.dropped = self._limit, 0
+
+    def write(self, data: bytes) -> None:
+        if len(data) > self._room:
+            self.dropped += len(data) - self._room
+            data = data[:self._room]
+        self._room -= len(data)
+        if data:
+            os.write(self._descriptor, data)
+
+    def print(self, text: str) -> None:
+        self.write(text.encode("utf-8", "backslashreplace"))
+
+    def end(self) -> int:
+        """How far the log has got, with what sub-processes wrote; everybody appends, so the position itself is nobody's."""
+        return os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def stream(self, number: int, name: str) -> io.TextIOWrapper:
+        """A text stream for sys.stdout or sys.stderr: each write is in the file when it returns, so a crash loses none."""
+        return io.TextIOWrapper(Stream(self, number, name), encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
+class Stream(io.BufferedIOBase):
+    """Bytes on their way to the log; calls itself descriptor 1 or 2 but does not need them."""
+
+    def __init__(self, log: Log, number: int, name: str) -> None:
+        self._log, self._number, self.name, self.mode = log, number, name, "wb"
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._number
+
+    def write(self, data: Any) -> int:
+        taken = bytes(data)
+        self._log.write(taken)
+        return len(taken)
+
+
+def set_up_logging(handler: logging.Handler) -> None:
+    root = logging.getLogger()
+    root.addHandler(handler)
+    level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper().replace("TRACE", "DEBUG")
+    if level in ("DEBUG", "INFO", "WARNING", "WARN", "ERROR", "FATAL", "CRITICAL"):
+        root.setLevel(level)
+
+
+# ---- importing the function's own modules ----------------------------------------------------------------------------
+
+def load_from(root: str, source: str, bytecode: str) -> None:
+    """Import what lies under `root` by our own loader: bytecode is kept in `bytecode` (nowhere, if empty), code says it is from `source`."""
+    source = source or root
+
+    class Loader(SourceFileLoader):
+        def source_to_code(self, data: Any, path: Any, **more: Any) -> Any:  # type: ignore[override]
+            return super().source_to_code(data, shown(path), **more)
+
+        def get_code(self, fullname: str) -> Any:
+            path = self.get_filename(fullname)
+            if not bytecode:
+                return self.source_to_code(self.get_data(path), path)
+            # Only for the function's own modules: all others keep theirs beside them, or would be compiled anew for each version.
+            sys.pycache_prefix, others = bytecode, sys.pycache_prefix
+            try:
+                code = super().get_code(fullname)
+            finally:
+                sys.pycache_prefix = others
+            # Bytecode that was read back has been given the path it was read for.
+            _imp._fix_co_filename(code, shown(path))  # type: ignore[attr-defined]
+            return code
+
+    def shown(path: str) -> str:
+        return source + path[len(root):] if is_under(path, root) else path
+
+    def finder(path: str) -> Any:
+        if not is_under(path, root):
+            raise ImportError
+        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (Loader, SOURCE_SUFFIXES), (SourcelessFileLoader, BYTECODE_SUFFIXES))
+
+    sys.path_hooks.insert(0, finder)
+    if source != root:
+        show_lines(root, source)
+
+
+def show_lines(root: str, source: str) -> None:
+    """Let tracebacks show the lines that run, also when the author's file has changed since."""
+    update = linecache.updatecache
+
+    def updatecache(filename: str, module_globals: Any = None) -> list[str]:
+        lines = update(root + filename[len(source):], module_globals) if is_under(filename, source) else []
+        if not lines:
+            return update(filename, module_globals)
+        linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
+        return lines
+
+    linecache.updatecache = updatecache
+
+
+def is_under(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + os.sep)

@@ -1,0 +1,223 @@
+"""A zygote: imports once what workers need, forks them, waits for them, and sees to it that nothing of them is left.
+
+Single-threaded and small. The server orders, one fixed frame an order; a worker's configuration never passes through here, so no function's
+secrets are in the memory that the next one is forked from.
+"""
+from __future__ import annotations
+
+import _socket
+import array
+import base64  # noqa: F401  imported for the workers, as is datetime
+import datetime  # noqa: F401
+import gc
+import json
+import os
+import select
+import signal
+import site
+import sys
+import time
+
+from . import python, system
+from .frames import ENDED, EVENT, EXEC, HELLO, KILL, ORDER, STARTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:       # importing typing would cost every worker memory
+    from typing import NoReturn
+
+DESCRIPTORS = array.array("i", (0, 0))
+LAST_WAIT = 5.0         # seconds that killed processes have to end when the server is gone
+# Run by `python -c`, with the folder of these modules as the first argument; their package has a name that no handler's module has.
+BOOT = "import sys; p = type(sys)('_microlam_worker'); p.__path__ = [sys.argv[1]]; sys.modules[p.__name__] = p; from _microlam_worker import zygote; zygote."
+WORKER = BOOT + "become_worker()"
+
+
+def main() -> NoReturn:
+    """The zygote, from its command line: folder of these modules, the control socket's descriptor, and what to import."""
+    control = _socket.socket(fileno=int(sys.argv[2]))
+    wanted = json.loads(sys.argv[3])
+    system.adopt_orphans()
+    system.die_with_parent(signal.SIGKILL)
+    prepare(wanted)
+    before = set(sys.modules)
+    failed = preload(wanted["preload"])
+    hello = json.dumps({"modules": sorted({name.partition(".")[0] for name in set(sys.modules) - before}), "failed": failed, "threads": threads()}).encode()
+    gc.collect()
+    gc.freeze()
+    control.sendall(EVENT.pack(HELLO, len(hello), os.getpid(), 0) + hello)
+    Zygote(control).serve()
+
+
+def become_worker() -> NoReturn:
+    """A worker that was exec'd, from its command line: folder of these modules, and who its parent is."""
+    python.begin(3, 4, int(sys.argv[2]))
+
+
+def prepare(wanted: dict[str, object]) -> None:
+    """What the interpreter's own start does, and -S left out."""
+    gc.disable()
+    if sys.flags.no_site:
+        site.setquit()
+        site.setcopyright()
+        site.sethelper()
+        sys.prefix = sys.exec_prefix = str(wanted["prefix"])
+    sys.path[:] = [entry for entry in sys.path if entry]
+    sys.path.extend(entry for entry in wanted["site"] if entry not in sys.path)  # type: ignore[attr-defined]
+
+
+def preload(names: list[str]) -> dict[str, str]:
+    """Import the modules; what fails is the handlers' to find out, but the server is told."""
+    failed = {}
+    for name in names:
+        try:
+            __import__(name)
+        except BaseException as error:
+            failed[name] = f"{type(error).__name__}: {error}"
+    return failed
+
+
+def threads() -> int:
+    if os.path.isdir("/proc/self/task"):
+        return len(os.listdir("/proc/self/task"))
+    import threading
+    return threading.active_count()
+
+
+class Zygote:
+    """The loop: orders come in, children end."""
+
+    def __init__(self, control: _socket.socket) -> None:
+        self.control = control
+        self.numbers: dict[int, int] = {}       # process → worker
+        self.pids: dict[int, int] = {}          # worker → process
+        self.given: list[int] = []              # descriptors that have come and belong to the next orders
+        self.received = b""
+        self.wake, signalled = os.pipe()
+        for descriptor in (self.wake, signalled):
+            os.set_blocking(descriptor, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
+
+    def serve(self) -> NoReturn:
+        poll = select.poll()
+        poll.register(self.control.fileno(), select.POLLIN)
+        poll.register(self.wake, select.POLLIN)
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == self.wake:
+                    os.read(self.wake, 4096)
+                    self.reap()
+                else:
+                    self.take_orders()
+
+    def take_orders(self) -> None:
+        received, extra, _, _ = self.control.recvmsg(4096, _socket.CMSG_SPACE(16 * DESCRIPTORS.itemsize))
+        if not received:
+            self.end()
+        for _, _, data in extra:
+            self.given.extend(array.array("i", data[:len(data) - len(data) % DESCRIPTORS.itemsize]))
+        self.received += received
+        while len(self.received) >= ORDER.size:
+            order, number = ORDER.unpack_from(self.received)
+            self.received = self.received[ORDER.size:]
+            if order == KILL:
+                self.kill(number)
+            else:
+                self.start(number, fresh=order == EXEC)
+
+    def start(self, number: int, *, fresh: bool) -> None:
+        """Fork one worker; the descriptors that came with the order are its socket and its log."""
+        link, log = self.given.pop(0), self.given.pop(0)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            start_fresh(link, log, parent) if fresh else python.begin(link, log, parent)
+        os.close(link)
+        os.close(log)
+        self.numbers[pid], self.pids[number] = number, pid
+        self.tell(STARTED, number, pid, 0)
+
+    def kill(self, number: int) -> None:
+        pid = self.pids.get(number)
+        if pid is not None:
+            kill_group(pid)
+
+    def reap(self) -> None:
+        """Report the workers that have ended, and end whatever they leave behind."""
+        ended = False
+        while True:
+            try:
+                # Looked at before it is taken away: until then the group's number cannot become another's.
+                pid = look_for_ended()
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            if pid in self.numbers:
+                kill_group(pid)
+            _, status = os.waitpid(pid, 0)
+            ended = True
+            number = self.numbers.pop(pid, None)
+            if number is not None:
+                del self.pids[number]
+                self.tell(ENDED, number, pid, status)
+        if ended:
+            self.kill_orphans()
+
+    def kill_orphans(self) -> None:
+        """Each worker adopts the orphans below it: one that has become our child has lost its worker."""
+        for pid in system.children(os.getpid()):
+            if pid not in self.numbers:
+                kill_group(pid)
+
+    def tell(self, event: int, number: int, pid: int, status: int) -> None:
+        try:
+            self.control.sendall(EVENT.pack(event, number, pid, status))
+        except OSError:
+            pass    # the server is gone: the next read says so
+
+    def end(self) -> NoReturn:
+        """The server is gone, however it went: so is everything it started."""
+        deadline = time.monotonic() + LAST_WAIT
+        for pid in list(self.numbers):
+            kill_group(pid)
+        poll = select.poll()
+        poll.register(self.wake, select.POLLIN)
+        while time.monotonic() < deadline:
+            self.reap()
+            self.kill_orphans()
+            try:
+                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) if hasattr(os, "waitid") else os.kill(next(iter(self.numbers)), 0)
+            except (ChildProcessError, ProcessLookupError, StopIteration):
+                break
+            if poll.poll(50):
+                os.read(self.wake, 4096)
+        os._exit(0)
+
+
+def look_for_ended() -> int:
+    """A child that has ended and is still to be waited for, or 0."""
+    if hasattr(os, "waitid"):
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return found.si_pid if found else 0
+    return 0
+
+
+def kill_group(pid: int) -> None:
+    """Kill a process with its group; before it has become a group's leader, it alone."""
+    for kill, target in ((os.killpg, pid), (os.kill, pid)):
+        try:
+            kill(target, signal.SIGKILL)
+        except OSError:
+            continue
+
+
+def start_fresh(link: int, log: int, parent: int) -> NoReturn:
+    """Become a worker by exec: for environments that hold what is read only when a process starts."""
+    own_link, own_log = python.settle(link, log, parent)
+    environment = json.loads(python.read_configuration(own_link))["environment"]
+    os.dup2(own_link.fileno(), 3)
+    os.dup2(own_log, 4)
+    os.execve(sys.executable, [sys.executable, "-S", "-c", WORKER, os.path.dirname(__file__), str(parent)], environment)

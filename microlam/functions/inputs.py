@@ -1,0 +1,94 @@
+"""The files beside the code that shape functions: `microlam.toml`, `.env` and the `--env-vars` JSON; a broken one keeps its last good content."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from microlam.errors import BrokenToml
+from microlam.functions.configuration import FILE, Configuration, read_configuration
+from microlam.functions.environment import Variables, read_dotenv, read_env_vars
+from microlam.packages import Stamp, stamp_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What those files say, and what is wrong with them."""
+
+    configuration: Configuration = field(default_factory=Configuration)
+    dotenv: Variables = field(default_factory=Variables)
+    env_vars: Variables = field(default_factory=Variables)
+    warnings: tuple[str, ...] = ()
+
+    def environment(self, name: str, own: Mapping[str, str]) -> dict[str, str]:
+        """All that is set for function `name`; `own` is what `microlam.toml` gives it."""
+        return {**self.dotenv.everybody, **own, **self.env_vars.everybody, **self.env_vars.functions.get(name, {})}
+
+
+class InputFiles:
+    """Reads them again whenever one has changed."""
+
+    def __init__(self, folder: Path, env_vars: Path | None) -> None:
+        self._toml, self._dotenv, self._env_vars = folder / FILE, folder / ".env", env_vars
+        self._stamps: tuple[Stamp | None, ...] | None = None
+        self._inputs = Inputs()
+
+    def stamps(self) -> tuple[Stamp | None, ...]:
+        return tuple(stamp_of(path) for path in (self._toml, self._dotenv, self._env_vars) if path)
+
+    def changed(self) -> bool:
+        """Whether one of them is not what it was when last read."""
+        return self.stamps() != self._stamps
+
+    def read(self, *, strict: bool = False) -> Inputs:
+        """What they say now. A broken one raises BrokenToml where `strict`, else leaves what it said last, and a warning."""
+        stamps = self.stamps()
+        if stamps == self._stamps:
+            return self._inputs
+        before, broken = self._inputs, []
+        configuration, dotenv, env_vars = before.configuration, before.dotenv, before.env_vars
+        try:
+            configuration = self._read_configuration()
+        except BrokenToml as error:
+            broken.append(error)
+        try:
+            dotenv = self._read_dotenv()
+        except BrokenToml as error:
+            broken.append(error)
+        try:
+            env_vars = self._read_env_vars()
+        except BrokenToml as error:
+            broken.append(error)
+        if strict and broken:
+            raise broken[0]
+        warnings = (f"{error} Until it is mended, what it said before stays in force." for error in broken)
+        self._inputs = Inputs(
+            configuration=configuration, dotenv=dotenv, env_vars=env_vars, warnings=(*warnings, *dotenv.warnings, *env_vars.warnings),
+        )
+        self._stamps = stamps
+        return self._inputs
+
+    def _read_configuration(self) -> Configuration:
+        text = _text(self._toml)
+        return Configuration() if text is None else read_configuration(text)
+
+    def _read_dotenv(self) -> Variables:
+        return Variables.of(".env", read_dotenv(_text(self._dotenv) or ""))
+
+    def _read_env_vars(self) -> Variables:
+        if self._env_vars is None:
+            return Variables()
+        text = _text(self._env_vars)
+        if text is None:
+            raise BrokenToml(file=self._env_vars, reason="there is no such file. Create it, or leave out --env-vars.")
+        return Variables.of(self._env_vars.name, *read_env_vars(text, str(self._env_vars)))
+
+
+def _text(path: Path) -> str | None:
+    """A file's text; None where there is no file."""
+    try:
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BrokenToml(file=path.name, reason=f"it cannot be read: {error}") from None

@@ -1,0 +1,296 @@
+"""The command line as its users have it: real processes, their output, and their exit status."""
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Serve, Server, environment, until, write
+
+HELLO = """
+    def handler(event, context):
+        print("greeting", event.get("name"))
+        return {"hello": event.get("name")}
+"""
+FLAKY = """
+    from microlam import schedule
+
+    @schedule("rate(1 day)")
+    def handler(event, context):
+        raise KeyError("total")
+"""
+NIGHTLY = """
+    from microlam import schedule
+
+    @schedule("cron(0 4 * * ? *)", timezone="Europe/Berlin")
+    @schedule("rate(1 day)")
+    def handler(event, context):
+        return event["time"]
+"""
+
+
+def run(*arguments: str, input: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "microlam", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, input=input, env=environment(**variables), timeout=60, check=False)
+
+
+def on(server: Server, *arguments: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
+    """A command that talks to this server."""
+    return run(*arguments, input=input, AWS_ENDPOINT_URL=server.url)
+
+
+def fails(ran: subprocess.CompletedProcess[str], status: int = 1) -> str:
+    """What a command said that failed: one line, and no traceback."""
+    assert ran.returncode == status, ran
+    assert ran.stdout == ""
+    assert "Traceback" not in ran.stderr
+    if status == 1:
+        assert ran.stderr.startswith("microlam: ")
+        assert ran.stderr.count("\n") == 1
+    return ran.stderr
+
+
+# ---- help and usage --------------------------------------------------------------------------------------------------
+
+def test_help_tells_every_command() -> None:
+    ran = run("--help")
+    assert ran.returncode == 0
+    assert all(f"\n    {command} " in ran.stdout for command in ("dev", "serve", "invoke", "logs", "list", "fire"))
+
+
+@pytest.mark.parametrize("command", ["dev", "serve", "invoke", "logs", "list", "fire"])
+def test_every_command_has_help_with_examples(command: str) -> None:
+    ran = run(command, "--help")
+    assert ran.returncode == 0
+    assert f"examples:\n  microlam {command}" in ran.stdout
+
+
+def test_the_version() -> None:
+    import microlam
+    assert run("--version").stdout == f"microlam {microlam.__version__}\n"
+
+
+def test_no_command_prints_help_and_is_a_usage_error() -> None:
+    assert "dev" in fails(run(), 2)
+
+
+@pytest.mark.parametrize("arguments", [
+    ("nonsense",), ("dev",), ("invoke",), ("dev", ".", "--no-such-flag"), ("fire", "x", "--schedule", "0"), ("logs", "x", "--last", "many"),
+    ("invoke", "x", "--invocation-type", "Later"),
+])
+def test_what_is_not_understood_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+    assert "usage: microlam" in fails(run(*arguments), 2)
+
+
+def test_help_and_small_commands_load_no_server() -> None:
+    code = "import sys; from microlam.cli import main; main(['list']); print(sorted({'aiohttp', 'asyncio', 'jinja2', 'aiosqlite'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment(AWS_ENDPOINT_URL="http://127.0.0.1:1"))
+    assert ran.stdout == "[]\n"
+
+
+# ---- a server that cannot start --------------------------------------------------------------------------------------
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    assert f"There is no folder {tmp_path / 'gone'}" in fails(run("dev", str(tmp_path / "gone")))
+
+
+@pytest.mark.parametrize(("toml", "words"), [
+    ("[microlam\n", ["microlam.toml", "line 1"]), ("microlam = 3\n", ["microlam.toml", "[microlam]"]),
+    ("[microlam]\nprot = 1\n", ["prot", "Did you mean port?"]),
+    ('[microlam]\nport = "high"\n', ["port = 'high'", "0 to 65535"]), (b"\xff", ["microlam.toml"]),
+])
+def test_a_broken_microlam_toml(tmp_path: Path, toml: str | bytes, words: list[str]) -> None:
+    (tmp_path / "microlam.toml").write_bytes(toml if isinstance(toml, bytes) else toml.encode())
+    said = fails(run("dev", str(tmp_path)))
+    assert [word for word in words if word not in said] == []
+
+
+def test_a_value_that_cannot_be(tmp_path: Path) -> None:
+    assert "--drain" in fails(run("dev", str(tmp_path), "--drain", "long"))
+    assert "MICROLAM_DRAIN" in fails(run("dev", str(tmp_path), MICROLAM_DRAIN="long"))
+
+
+def test_an_address_that_is_not_safe(tmp_path: Path) -> None:
+    said = fails(run("dev", str(tmp_path), "--host", "0.0.0.0", "--port", "0"))
+    assert all(flag in said for flag in ("--admin-token", "--access-key", "--secret-key"))
+
+
+def test_a_taken_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"127.0.0.1:{port} is already in use" in fails(run("dev", str(tmp_path), "--port", str(port)))
+
+
+def test_a_data_folder_that_another_server_holds(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+    assert "in use by another microlam server" in fails(run("dev", str(server.folder), "--port", "0"))
+
+
+# ---- a server's life -------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_server_well(serve: Serve, number: int) -> None:
+    server = serve({"hello.py": HELLO})
+    assert server.get("/hello").status == 200
+    assert server.stop(number) == 0
+    assert "Traceback" not in "\n".join(server.lines)
+
+
+def test_dev_tells_what_it_found_and_each_invocation(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO, "nightly.py": NIGHTLY, "flaky.py": FLAKY})
+    server.printed(r"hello +ANY /hello$")
+    server.printed(r"nightly +.*cron\(0 4 \* \* \? \*\) Europe/Berlin   next ")
+    server.printed(rf"Admin +{server.url}/_microlam/$")
+    server.get("/hello/there")
+    server.printed(r"^\d\d:\d\d:\d\d\.\d\d\d  hello .*\$LATEST  http GET /hello/there +succeeded .*ms  cold$")
+    server.get("/hello")
+    server.printed(r"http GET /hello +succeeded .*  warm$")
+    on(server, "invoke", "flaky")
+    server.printed(r"flaky .* failed .*KeyError: 'total'$")
+
+
+def test_serve_prints_no_invocations(tmp_path: Path) -> None:
+    folder = tmp_path / "functions"
+    write(folder, {"hello.py": HELLO})
+    command = [sys.executable, "-m", "microlam", "serve", str(folder), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
+    quiet = Server(folder, process)
+    assert process.stdout
+    for line in process.stdout:
+        quiet.lines.append(line.rstrip("\n"))
+        if "Functions" in line:
+            quiet.url = line.split()[-1]
+        if "Ctrl-C" in line:
+            break
+    assert quiet.get("/hello").status == 200
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "GET /hello" not in rest
+
+
+# ---- invoke ----------------------------------------------------------------------------------------------------------
+
+def test_invoke_prints_the_reply_alone_on_standard_output(serve: Serve, tmp_path: Path) -> None:
+    server = serve({"hello.py": HELLO})
+    assert json.loads(on(server, "invoke", "hello").stdout) == {"hello": None}
+    event = tmp_path / "event.json"
+    event.write_text('{"name": "Ada"}')
+    ran = on(server, "invoke", "hello", "-e", str(event))
+    assert (ran.returncode, ran.stdout) == (0, '{"hello": "Ada"}\n')
+    assert "greeting Ada" in ran.stderr
+    assert json.loads(on(server, "invoke", "hello", "-e", "-", input='{"name": "Grace"}').stdout) == {"hello": "Grace"}
+
+
+def test_invoke_of_a_function_that_fails_has_status_1(serve: Serve) -> None:
+    ran = on(serve({"flaky.py": FLAKY}), "invoke", "flaky")
+    assert ran.returncode == 1
+    assert json.loads(ran.stdout)["errorType"] == "KeyError"
+    assert "flaky failed" in ran.stderr
+
+
+def test_invoke_later_and_not_at_all(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+    assert on(server, "invoke", "hello", "--invocation-type", "DryRun").returncode == 0
+    ran = on(server, "invoke", "hello", "--invocation-type", "Event")
+    assert (ran.returncode, ran.stdout) == (0, "")
+    [invocation] = server.ended(1)
+    assert invocation["id"] in ran.stderr
+
+
+def test_invoke_signs_with_the_environments_keys(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO}, "--host", "0.0.0.0", "--admin-token", "t0ken", "--access-key", "KEY", "--secret-key", "secret")
+    keys = {"AWS_ENDPOINT_URL": server.url, "AWS_ACCESS_KEY_ID": "KEY"}
+    assert run("invoke", "hello", **keys, AWS_SECRET_ACCESS_KEY="secret").returncode == 0
+    fails(run("invoke", "hello", **keys, AWS_SECRET_ACCESS_KEY="wrong"))
+    assert "token" in fails(run("list", **keys))
+    assert "hello" in run("list", "--admin-token", "t0ken", **keys).stdout
+    assert "hello" in run("list", MICROLAM_ADMIN_TOKEN="t0ken", **keys).stdout
+
+
+def test_what_invoke_cannot_do_it_says_in_a_line(serve: Serve, tmp_path: Path) -> None:
+    server = serve({"hello.py": HELLO})
+    assert "Function not found" in fails(on(server, "invoke", "gone"))
+    assert "gone.json: No such file" in fails(on(server, "invoke", "hello", "-e", str(tmp_path / "gone.json")))
+    broken = tmp_path / "broken.json"
+    broken.write_text("{,}")
+    assert "broken.json is not JSON" in fails(on(server, "invoke", "hello", "-e", str(broken)))
+    assert "standard input is not JSON" in fails(on(server, "invoke", "hello", "-e", "-", input=""))
+
+
+# ---- list, logs, fire ------------------------------------------------------------------------------------------------
+
+def test_list_shows_functions_and_what_leads_to_them(serve: Serve) -> None:
+    ran = on(serve({"hello.py": HELLO, "nightly.py": NIGHTLY}), "list")
+    lines = [line.split() for line in ran.stdout.splitlines()]
+    assert lines[0][0] == "FUNCTION"
+    assert lines[1][0] == "hello"
+    assert lines[1][2:] == ["ANY", "/hello"]
+    assert lines[2] == ["ANY", "/hello/{proxy+}"]
+    assert any("cron(0 4 * * ? *) Europe/Berlin" in line and "next 20" in line for line in ran.stdout.splitlines())
+
+
+def test_logs_prints_the_newest_last(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+    for name in ("Ada", "Grace", "Edsger"):
+        on(server, "invoke", "hello", "-e", "-", input=json.dumps({"name": name}))
+    ran = on(server, "logs", "hello", "--last", "2")
+    assert [line for line in ran.stdout.splitlines() if line.startswith("greeting")] == ["greeting Grace", "greeting Edsger"]
+    assert ran.stdout.splitlines()[-1].startswith("REPORT")
+    assert "no function gone" in fails(on(server, "logs", "gone"))
+
+
+def test_logs_follows_with_tail_until_it_is_interrupted(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+    on(server, "invoke", "hello", "-e", "-", input='{"name": "early"}')
+    command = [sys.executable, "-m", "microlam", "logs", "hello", "--tail", "--endpoint-url", server.url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    tail = Server(server.folder, process)
+    assert process.stdout
+    while "greeting early\n" not in tail.lines:
+        tail.lines.append(process.stdout.readline())
+    server.request("POST", "/2015-03-31/functions/hello/invocations", b'{"name": "late"}')
+    while "greeting late\n" not in tail.lines:
+        tail.lines.append(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
+    assert sum(line.startswith("greeting") for line in tail.lines) == 2
+
+
+def test_fire_fires_one_schedule_as_of_a_time(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO, "nightly.py": NIGHTLY})
+    ran = on(server, "fire", "nightly", "--time", "2026-03-29T02:00:00Z", "--schedule", "2")
+    id = ran.stdout.strip()
+    until(lambda: server.invocation(id).get("status") == "succeeded", f"for {ran}")
+    assert server.invocation(id)["reply"] == "2026-03-29T02:00:00Z"
+    assert "There is no schedule 1 of hello" in fails(on(server, "fire", "hello"))
+    assert "Function not found" in fails(on(server, "fire", "gone"))
+    assert "time is 'soon'" in fails(on(server, "fire", "nightly", "--time", "soon"))
+
+
+# ---- no server -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("arguments", [("invoke", "hello"), ("logs", "hello"), ("list",), ("fire", "hello")])
+def test_without_a_server_a_command_says_how_to_start_one(arguments: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    said = fails(run(*arguments, "--endpoint-url", url))
+    assert url in said
+    assert "microlam dev FOLDER" in said
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1:1", "http://[", "http://127.0.0.1:port"])
+def test_an_address_that_is_none(url: str) -> None:
+    assert url in fails(run("list", "--endpoint-url", url))
+
+
+def test_a_reader_that_has_enough_is_no_error(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+    command = f"{sys.executable} -m microlam list --endpoint-url {server.url} | head -0; echo ${{PIPESTATUS[0]}}"
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment(), check=True)
+    assert (ran.stdout, ran.stderr) == ("0\n", "")
