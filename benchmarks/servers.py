@@ -35,7 +35,7 @@ import sys
 from aiohttp import web
 import microlam
 app = web.Application()
-microlam.setup(app, sys.argv[2], prefix="", aws=None, admin=None, data=sys.argv[3])
+microlam.setup(app, sys.argv[2], prefix="", admin=None, data=sys.argv[3])
 web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)
 """
 
@@ -62,7 +62,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, folder: Path, *, path: str = "/hello", wait: bool = True, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+def running(
+    command: Sequence[str], port: int, folder: Path, *, path: str = "/hello", wait: bool = True, environment: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
     """A server until the block ends; with `wait`, from its first reply on."""
     log = open(folder / f"log-{port}", "wb")  # noqa: SIM115
     process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={**os.environ, **(environment or {})}, start_new_session=True)

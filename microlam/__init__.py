@@ -10,11 +10,13 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .app import Microlam
+    from .embed import KEY, setup
     from .model import Invocation, Outcome
 
-_HOMES = {"Invocation": "model", "Outcome": "model", "KEY": "app", "Microlam": "app", "create_app": "app", "setup": "app"}
+_HOMES = {"Invocation": "model", "Outcome": "model", "KEY": "embed", "Microlam": "app", "setup": "embed"}
 
-__all__ = ["Invocation", "Outcome", "http", "on_file", "schedule"]
+__all__ = ["KEY", "Invocation", "Microlam", "Outcome", "http", "on_file", "schedule", "setup"]
 
 
 def __getattr__(name: str) -> object:

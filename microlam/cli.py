@@ -60,11 +60,11 @@ def dev(chosen: argparse.Namespace) -> int:
     settings = settings_of(folder, vars(chosen))
     import asyncio
 
-    from microlam import app
+    from microlam import server
     from microlam.terminal import Terminal
     terminal = Terminal(sys.stdout, quiet=chosen.command == "serve")
     try:
-        asyncio.run(app.run(settings, folder, terminal))
+        asyncio.run(server.run(settings, folder, terminal))
     finally:
         terminal.close()
     return 0

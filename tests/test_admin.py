@@ -19,6 +19,7 @@ from aiohttp import web
 from microlam import __version__
 from microlam.admin import Admin
 from microlam.clock import SystemClock
+from microlam.functions import Function
 from microlam.guard import Guard
 from microlam.model import Drop, Invocation, Outcome, Route, Schedule, Trigger, Version, function_arn, new_id
 from microlam.sources.schedules import Schedules
@@ -31,30 +32,19 @@ HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 # ---- peers -----------------------------------------------------------------------------------------------------------
 
-@dataclass
-class Found:
-    """A function of the folder."""
-
-    name: str
-    triggers: Sequence[Trigger] = ()
-    error: Mapping[str, object] | None = None
-    warnings: Sequence[str] = ()
-
-    @property
-    def arn(self) -> str:
-        return function_arn(self.name)
-
-    @property
-    def latest(self) -> Version:
-        return Version(arn=self.arn, handler=f"{self.name}.handler", runtime="python3.11", root="/code", sha256="c2hh")
+def found(name: str, *ways: Route | Schedule | Drop, error: Mapping[str, object] | None = None, warnings: tuple[str, ...] = ()) -> Function:
+    arn = function_arn(name)
+    latest = Version(arn=arn, handler=f"{name}.handler", runtime="python3.11", root="/code", sha256="c2hh")
+    triggers = tuple(Trigger(target=arn, when=way, origin="decorator") for way in ways)
+    return Function(name=name, arn=arn, handler=latest.handler, file=Path(f"{name}.py"), latest=latest, error=error, warnings=warnings, triggers=triggers)
 
 
 @dataclass
 class Functions:
-    found: list[Found] = field(default_factory=list)
+    found: list[Function] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def all(self) -> Sequence[Found]:
+    def all(self) -> Sequence[Function]:
         return self.found
 
 
@@ -93,11 +83,10 @@ class Place:
     admin: Admin
     http: aiohttp.ClientSession
 
-    def add(self, name: str, *ways: Route | Schedule | Drop, **facts: Any) -> Found:
-        function = Found(name, tuple(Trigger(target=function_arn(name), when=way, origin="decorator") for way in ways), **facts)
+    def add(self, name: str, *ways: Route | Schedule | Drop, **facts: Any) -> None:
+        function = found(name, *ways, **facts)
         self.functions.found.append(function)
         self.triggers.replace(function.arn, function.triggers)
-        return function
 
     def put(self, name: str = "hello", status: str = "succeeded", payload: bytes = b'{"ok": true}', cause: str = "http", **facts: Any) -> Invocation:
         invocation = Invocation(id=new_id(), arn=function_arn(name), payload=b'{"q": 1}', cause=cause, queued_at=NOON, summary="GET /hello")
@@ -159,7 +148,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Place]:
 
 async def test_health_is_ready_whatever_cannot_load_and_says_what(place: Place) -> None:
     place.add("hello")
-    place.add("broken", error={"errorType": "Runtime.ImportModuleError", "errorMessage": "No module named 'nope'"}, warnings=["shadows json"])
+    place.add("broken", error={"errorType": "Runtime.ImportModuleError", "errorMessage": "No module named 'nope'"}, warnings=("shadows json",))
     place.functions.warnings.append("two functions of one name")
     assert await place.get("/_microlam/health") == {
         "status": "ready", "version": __version__, "functions": ["hello", "broken"],

@@ -14,6 +14,7 @@ from typing import TextIO
 
 import pytest
 
+from microlam.functions import Function
 from microlam.model import Drop, Invocation, Outcome, Route, Schedule, Trigger, Version, function_arn
 from microlam.terminal import SAMPLE, Terminal, banner, duration_in_words, invocation_line
 
@@ -108,21 +109,20 @@ def test_durations_have_units(seconds: float, words: str) -> None:
 
 # ---- the banner ------------------------------------------------------------------------------------------------------
 
-class Found:
-    """A function as the banner sees it."""
-
-    def __init__(self, name: str, *ways: Route | Schedule | Drop, error: dict[str, object] | None = None, warnings: tuple[str, ...] = ()) -> None:
-        self.name, self.arn, self.error, self.warnings = name, function_arn(name), error, warnings
-        self.latest = Version(arn=self.arn, handler="app.handler", runtime="python3.11", root="/f")
-        self.triggers = tuple(Trigger(target=self.arn, when=way) for way in ways)
+def found(name: str, *ways: Route | Schedule | Drop, error: dict[str, object] | None = None, warnings: tuple[str, ...] = ()) -> Function:
+    arn = function_arn(name)
+    latest = Version(arn=arn, handler="app.handler", runtime="python3.11", root="/f")
+    triggers = tuple(Trigger(target=arn, when=way) for way in ways)
+    return Function(name=name, arn=arn, handler=latest.handler, file=Path(f"{name}.py"), latest=latest, error=error, warnings=warnings, triggers=triggers)
 
 
 def test_the_banner_tells_functions_ways_and_addresses() -> None:
     night, uploads = Schedule(expression="cron(0 2 * * ? *)", timezone="Europe/Berlin"), Drop(bucket="uploads", suffix=".png")
-    found = [Found("hello", Route(method="ANY", path="/hello"), Route(method="ANY", path="/hello/{proxy+}")), Found("nightly", night), Found("thumb", uploads)]
+    hello = found("hello", Route(method="ANY", path="/hello"), Route(method="ANY", path="/hello/{proxy+}"))
+    nightly, thumbnails = found("nightly", night), found("thumb", uploads)
     text = banner(
-        Path("sample_functions"), "http://127.0.0.1:3000", found, version="1.2.3",
-        next_times={found[1].triggers[0].id: NOON}, buckets={"uploads": Path("/data/uploads")}, warnings=["two of a name"],
+        Path("sample_functions"), "http://127.0.0.1:3000", [hello, nightly, thumbnails], version="1.2.3",
+        next_times={nightly.triggers[0].id: NOON}, buckets={"uploads": Path("/data/uploads")}, warnings=["two of a name"],
     )
     lines = [line.strip() for line in text.splitlines()]
     assert lines[0] == "microlam 1.2.3 serves sample_functions"
@@ -136,8 +136,8 @@ def test_the_banner_tells_functions_ways_and_addresses() -> None:
 
 
 def test_the_banner_tells_what_is_wrong_with_a_function_and_what_to_do_without_any() -> None:
-    found = [Found("broken", error={"errorType": "Runtime.UserCodeSyntaxError", "errorMessage": "invalid syntax"}, warnings=("shadows json",))]
-    text = banner(Path("f"), "http://x", found, version="1", next_times={}, buckets={})
+    broken = [found("broken", error={"errorType": "Runtime.UserCodeSyntaxError", "errorMessage": "invalid syntax"}, warnings=("shadows json",))]
+    text = banner(Path("f"), "http://x", broken, version="1", next_times={}, buckets={})
     assert "broken: shadows json" in text
     assert "broken: Runtime.UserCodeSyntaxError: invalid syntax" in text
     assert "by Invoke only" in text

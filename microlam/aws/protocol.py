@@ -69,7 +69,7 @@ class Service:
         """Whether the path is one of this service's, whatever the method."""
         if self.protocol in ("json", "query"):
             return path in ("", "/")
-        return any(route.path.fullmatch(path) for route in self.table.routes)
+        return any(route.labels(path) is not None for route in self.table.routes)
 
     def match(self, request: WireRequest) -> tuple[Operation, dict[str, str]]:
         """The operation that is asked for, and the labels in its path; raises Unsupported for what microlam does not answer."""
@@ -78,7 +78,7 @@ class Service:
         if self.protocol == "query":
             return self._named(dict(request.form).get("Action", "")), {}
         for route in self.table.routes:
-            labels = route.labels(request.method, request.path)
+            labels = route.labels(request.path) if route.method == request.method else None
             if labels is not None and _has(request, route.fixed, route.needed):
                 if not route.supported:
                     raise Unsupported(operation=f"{self.name}:{route.operation}")
@@ -275,7 +275,7 @@ def _members(value: Any) -> Params:
 def _located(member: Member, labels: Mapping[str, str], request: WireRequest) -> Any:
     """A member that travels in the path, the query or a header; None where it does not."""
     if member.location == "uri":
-        return read_text(member.shape, labels[re.sub(r"\W", "_", member.wire)])
+        return read_text(member.shape, labels[member.wire])
     if member.location == "querystring":
         return _argument(member, request.arguments)
     if member.location == "headers":

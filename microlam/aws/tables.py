@@ -4,7 +4,6 @@ A table is `models/NAME.json`, one shape a line, made by `python -m tests.distil
 """
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -159,12 +158,8 @@ class Route:
     supported: bool = True
 
     @cached_property
-    def path(self) -> re.Pattern[str]:
-        template = self.uri.partition("?")[0].rstrip("/") or "/"
-        pattern = re.sub(
-            r"\{([^}+]+)(\+?)\}|([^{]+)", lambda part: f"(?P<{group_name(part[1])}>{'.+' if part[2] else '[^/]+'})" if part[1] else re.escape(part[3]), template,
-        )
-        return re.compile(pattern if template == "/" else pattern + "/?", re.DOTALL)
+    def parts(self) -> Sequence[str]:
+        return _parts(self.uri.partition("?")[0])
 
     @cached_property
     def fixed(self) -> Sequence[tuple[str, str]]:
@@ -173,16 +168,28 @@ class Route:
     @cached_property
     def rank(self) -> tuple[int, int]:
         """The most particular first: more that must be there, then more of the path said literally."""
-        return -len(self.fixed) - len(self.needed), -len(re.sub(r"\{[^}]*\}", "", self.uri.partition("?")[0]))
+        return -len(self.fixed) - len(self.needed), -sum(len(part) for part in self.parts if not part.startswith("{"))
 
-    def labels(self, method: str, path: str) -> dict[str, str] | None:
-        """The path's labels, decoded; None where the path is another's."""
-        found = self.path.fullmatch(path) if method == self.method else None
-        return {name: unquote(value) for name, value in found.groupdict().items()} if found else None
+    def labels(self, path: str) -> dict[str, str] | None:
+        """The path's labels, decoded; None where the path is another operation's."""
+        parts = _parts(path)
+        found: dict[str, str] = {}
+        for index, part in enumerate(self.parts):
+            if part.endswith("+}"):
+                rest = "/".join(parts[index:])
+                return {**found, part[1:-2]: unquote(rest)} if rest else None
+            if index >= len(parts) or not parts[index]:
+                return None
+            if part.startswith("{"):
+                found[part[1:-1]] = unquote(parts[index])
+            elif part != parts[index]:
+                return None
+        return found if len(parts) == len(self.parts) or parts[len(self.parts):] == [""] else None
 
 
-def group_name(label: str) -> str:
-    return re.sub(r"\W", "_", label)
+def _parts(path: str) -> list[str]:
+    path = path.removeprefix("/")
+    return path.split("/") if path else []
 
 
 @dataclass(frozen=True, eq=False)
