@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
 
+import orjson
+
 DEFAULT_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
 LATEST = "$LATEST"
@@ -122,8 +124,12 @@ class Outcome:
     def value(self) -> object:
         """The payload as a Python value; None where it is not JSON."""
         try:
-            return json.loads(self.payload)
+            return orjson.loads(self.payload)
         except ValueError:
+            pass
+        try:
+            return json.loads(self.payload)     # NaN, which Python handlers can return
+        except (ValueError, RecursionError):
             return None
 
     @property

@@ -64,6 +64,15 @@ def is_code_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir() and not os.path.exists(os.path.join(entry.path, "pyvenv.cfg"))
 
 
+def code_in(folder: Path) -> list[str]:
+    """The names in a folder under which code may lie."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and (entry.is_file() or is_code_folder(entry)))
+    except OSError:
+        return []
+
+
 def files_under(root: Path, names: Iterable[str], apart: Collection[Path] = ()) -> dict[str, Stamp]:
     """Every file of a package: `names` are files and folders in `root`; links are followed, what lies `apart` is left out."""
     files = (path for path, is_folder in _everything(root, names, apart) if not is_folder)

@@ -17,7 +17,7 @@ from botocore.model import ServiceModel
 
 from microlam.aws.tables import MODELS
 
-OPERATIONS = {
+OPERATIONS = {name: words.split() for name, words in {
     "lambda": """
         AddLayerVersionPermission AddPermission CreateAlias CreateCodeSigningConfig CreateEventSourceMapping CreateFunction CreateFunctionUrlConfig
         DeleteAlias DeleteCodeSigningConfig DeleteEventSourceMapping DeleteFunction DeleteFunctionCodeSigningConfig DeleteFunctionConcurrency
@@ -27,20 +27,22 @@ OPERATIONS = {
         GetPolicy GetProvisionedConcurrencyConfig GetRuntimeManagementConfig Invoke InvokeAsync InvokeWithResponseStream ListAliases
         ListCodeSigningConfigs ListEventSourceMappings ListFunctionEventInvokeConfigs ListFunctionUrlConfigs ListFunctions
         ListFunctionsByCodeSigningConfig ListLayerVersions ListLayers ListProvisionedConcurrencyConfigs ListTags ListVersionsByFunction
-        PublishLayerVersion PublishVersion PutFunctionCodeSigningConfig PutFunctionConcurrency PutFunctionEventInvokeConfig
-        PutFunctionRecursionConfig PutProvisionedConcurrencyConfig PutRuntimeManagementConfig RemoveLayerVersionPermission RemovePermission
-        TagResource UntagResource UpdateAlias UpdateCodeSigningConfig UpdateEventSourceMapping UpdateFunctionCode UpdateFunctionConfiguration
-        UpdateFunctionEventInvokeConfig UpdateFunctionUrlConfig
-    """.split(),
-    "sts": ["AssumeRole", "GetCallerIdentity"],
+        PublishLayerVersion PublishVersion PutFunctionCodeSigningConfig PutFunctionConcurrency PutFunctionEventInvokeConfig PutFunctionRecursionConfig
+        PutProvisionedConcurrencyConfig PutRuntimeManagementConfig RemoveLayerVersionPermission RemovePermission TagResource UntagResource UpdateAlias
+        UpdateCodeSigningConfig UpdateEventSourceMapping UpdateFunctionCode UpdateFunctionConfiguration UpdateFunctionEventInvokeConfig
+        UpdateFunctionUrlConfig
+    """,
+    "sts": """
+        AssumeRole GetCallerIdentity
+    """,
     "iam": """
         AttachRolePolicy CreatePolicy CreateRole DeletePolicy DeleteRole DeleteRolePolicy DetachRolePolicy GetPolicy GetPolicyVersion GetRole
         GetRolePolicy ListAttachedRolePolicies ListPolicies ListRolePolicies ListRoles PutRolePolicy
-    """.split(),
+    """,
     "logs": """
         CreateLogGroup DeleteLogGroup DescribeLogGroups DescribeLogStreams FilterLogEvents GetLogEvents PutRetentionPolicy StartLiveTail
-    """.split(),
-}
+    """,
+}.items()}
 
 # Where AWS's recorded answers word a limit otherwise than botocore does.
 _ARN = r"arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+"
@@ -143,7 +145,8 @@ def _reached(model: Mapping[str, Any], names: Iterable[str]) -> set[str]:
         if name not in reached:
             reached.add(name)
             shape = model[name]
-            waiting += [member["shape"] for member in (*shape.get("members", {}).values(), *(shape[part] for part in ("member", "key", "value") if part in shape))]
+            waiting += [member["shape"] for member in shape.get("members", {}).values()]
+            waiting += [shape[part]["shape"] for part in ("member", "key", "value") if part in shape]
     return reached
 
 

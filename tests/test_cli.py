@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Serve, Server, environment, until, write
+
+from tests.conftest import Serve, Server, environment, until, write
 
 HELLO = """
     def handler(event, context):

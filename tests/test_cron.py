@@ -258,7 +258,7 @@ def test_a_broken_schedule_is_named_with_its_fault_and_the_remedy(expression: st
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd", "Europe", "Europe/berlin\0"])
 def test_a_zone_that_does_not_exist_is_refused(zone: str) -> None:
-    with pytest.raises(InvalidParameter, match="is no time zone. Use a name of the IANA database"):
+    with pytest.raises(InvalidParameter, match=r"is no time zone\. Use a name of the IANA database"):
         check("rate(1 hour)", zone)
 
 

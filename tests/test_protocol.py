@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -14,7 +14,6 @@ import orjson
 import pytest
 from botocore import parsers, serialize
 from botocore.awsrequest import prepare_request_dict
-from botocore.eventstream import EventStreamBuffer
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 from multidict import CIMultiDict
@@ -52,12 +51,13 @@ def model_of(name: str) -> ServiceModel:
 def service_of(name: str) -> Service:
     if name in OPERATIONS:
         return Service(Table.load(name))
-    return Service(Table(orjson.loads(text(distil(name, model_of(name).operation_names)))))
+    return Service(Table(orjson.loads(text(distil(name, in_use(name))))))
 
 
-def operations() -> Iterator[tuple[str, str]]:
-    for name in [*OPERATIONS, *OTHERS]:
-        yield from ((name, operation) for operation in (OPERATIONS.get(name) or model_of(name).operation_names))
+def in_use(name: str) -> list[str]:
+    """All operations of a service, but S3's older twins on the same paths and those told from the host name."""
+    names = [operation for operation in model_of(name).operation_names if not model_of(name).operation_model(operation).deprecated]
+    return [operation for operation in names if operation not in ("ListDirectoryBuckets", "WriteGetObjectResponse")]
 
 
 @pytest.mark.parametrize("name", [*sorted(OPERATIONS), *OTHERS])
@@ -100,8 +100,8 @@ def as_botocore_sends(operation: OperationModel, params: dict[str, Any]) -> Wire
 
 def as_botocore_reads(operation: OperationModel, reply: WireReply) -> Any:
     parser = parsers.create_parser(operation.service_model.resolved_protocol)
-    raw = {"status_code": reply.status, "headers": CIMultiDict(reply.headers), "body": reply.body}
-    found = parser.parse(raw, operation.output_shape)
+    raw = {"status_code": reply.status, "headers": CIMultiDict(reply.headers), "body": BytesIO(reply.body) if operation.has_streaming_output else reply.body}
+    found: dict[str, Any] = parser.parse(raw, operation.output_shape)  # type: ignore[arg-type]  # None is a shape too
     found.pop("ResponseMetadata", None)
     return found
 
@@ -126,7 +126,7 @@ def a_value(chance: random.Random, shape: Any, depth: int = 0) -> Any:
         case "timestamp":
             return datetime(2026, 1, chance.randint(1, 28), 3, 4, 5, tzinfo=UTC)
         case "blob":
-            return b"bytes\x00" + bytes([chance.randint(0, 255)])
+            return b"bytes\x00" + bytes([chance.randint(0, 127)])
     if shape.serialization.get("jsonvalue"):
         return {"a": [1, "ü"]}
     return chance.choice(shape.enum) if getattr(shape, "enum", None) else a_word(chance)
@@ -138,10 +138,14 @@ def a_structure(chance: random.Random, shape: Any, depth: int) -> dict[str, Any]
         return {"any": ["thing", 1, None]}
     if getattr(shape, "is_tagged_union", False):
         names = [chance.choice(names)]
-    wanted = [name for name in names if name in shape.required_members or (depth < 4 and chance.random() < 0.6)]
+    wanted = [name for name in names if name in shape.required_members or (depth < 4 and chance.random() < 0.6) or is_status(shape.members[name])]
     if not wanted and depth and names:
         wanted = [next((name for name in names if shape.members[name].type_name not in ("structure", "list", "map")), names[0])]
-    return {name: 200 if shape.members[name].serialization.get("location") == "statusCode" else a_value(chance, shape.members[name], depth + 1) for name in wanted}
+    return {name: 200 if is_status(shape.members[name]) else a_value(chance, shape.members[name], depth + 1) for name in wanted}
+
+
+def is_status(shape: Any) -> bool:
+    return bool(shape.serialization.get("location") == "statusCode")
 
 
 def a_word(chance: random.Random) -> str:
@@ -151,9 +155,9 @@ def a_word(chance: random.Random) -> str:
 def plain(value: Any) -> Any:
     """Without what the wire cannot tell from nothing; streams read, other spellings of a moment made one."""
     if hasattr(value, "read"):
-        value = value.read()
+        return value.read()
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in sorted(value.items()) if item not in ({}, [], None, "")}
+        return {key: item for key, item in ((key, plain(item)) for key, item in value.items()) if item not in ({}, [], None, "", b"")}
     if isinstance(value, list):
         return [plain(item) for item in value]
     return value.astimezone(UTC) if isinstance(value, datetime) else value

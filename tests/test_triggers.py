@@ -17,9 +17,11 @@ from microlam.triggers import Triggers
 THUMBS, NIGHTLY = function_arn("thumbs", account="111111111111"), function_arn("nightly", "eu-west-1", "222222222222")
 
 
-def drop(bucket: str = "uploads", prefix: str = "", suffix: str = "", target: str = THUMBS, enabled: bool = True, events: tuple[str, ...] | None = None) -> Trigger:
-    when = Drop(bucket=bucket, prefix=prefix, suffix=suffix) if events is None else Drop(bucket=bucket, prefix=prefix, suffix=suffix, events=events)
-    return Trigger(target=target, when=when, enabled=enabled)
+EVERYTHING = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
+
+
+def drop(bucket: str = "uploads", prefix: str = "", suffix: str = "", target: str = THUMBS, enabled: bool = True, events: tuple[str, ...] = EVERYTHING) -> Trigger:
+    return Trigger(target=target, when=Drop(bucket=bucket, prefix=prefix, suffix=suffix, events=events), enabled=enabled)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 import orjson
 from aiohttp import web
 
-from microlam import __version__
 from microlam.admin.facts import Facts, examples, function_facts
 from microlam.admin.pages import error_page, page, static
 from microlam.clock import Clock, SystemClock
@@ -76,10 +75,10 @@ class Admin:
 
     def __init__(
         self, functions: Functions, triggers: Triggers, store: Store, invoker: Invoker, schedules: Schedules, buckets: Buckets, *,
-        folder: Path, guard: Guard, admin_token: str | None = None, clock: Clock | None = None, prefix: str = "/_microlam",
+        folder: Path, version: str, guard: Guard, admin_token: str | None = None, clock: Clock | None = None, prefix: str = "/_microlam",
     ) -> None:
         self._functions, self._triggers, self._store, self._invoker = functions, triggers, store, invoker
-        self._schedules, self._buckets, self._folder = schedules, buckets, folder
+        self._schedules, self._buckets, self._folder, self._version = schedules, buckets, folder, version
         self._guard, self._admin_token, self._clock, self._prefix = guard, admin_token, clock or SystemClock(), prefix
 
     def wants(self, request: web.BaseRequest) -> bool:
@@ -128,7 +127,7 @@ class Admin:
     # ---- the server ----------------------------------------------------------------------------------------------
 
     async def _health(self, request: web.BaseRequest, _: str) -> web.Response:
-        health: Facts = {"status": "ready", "version": __version__}
+        health: Facts = {"status": "ready", "version": self._version}
         if self._authorised(request):       # a probe without the token learns that, and no more
             functions = self._functions.all()
             health |= {
@@ -177,7 +176,7 @@ class Admin:
         ]
         body = page(
             "functions.html", prefix=self._prefix, functions=functions, warnings=self._functions.warnings,
-            folder=self._folder, address=address, version=__version__,
+            folder=self._folder, address=address, version=self._version,
         )
         return web.Response(body=body, content_type="text/html", charset="utf-8", headers=_HEADERS)
 

@@ -56,7 +56,7 @@ def _elements(
 ) -> Iterator[str]:
     """One sentence for all elements that are single values; those with members speak for themselves."""
     nullable = nullable or shape.sparse
-    if any(item is None for item in items) and not nullable or any(_broken(element, item) for item in items if item is not None):
+    if (any(item is None for item in items) and not nullable) or any(_broken(element, item) for item in items if item is not None):
         rules = [*_rules(element), *([] if nullable else [_NOT_NULL])]
         yield _sentence(shape, items if whole is None else whole, at, f"{words}: [{', '.join(rules)}]")
     if element.kind in ("structure", "list", "map"):

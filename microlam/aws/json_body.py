@@ -12,7 +12,6 @@ from microlam.aws.errors import Unreadable
 from microlam.aws.tables import Member, Shape
 from microlam.aws.values import read_blob, read_instant, read_number, seconds, write_blob, write_instant, write_number
 
-
 T = TypeVar("T")
 
 

@@ -99,7 +99,7 @@ class Service:
             return _members(query_body.read(shape, query_body.tree(request.form)))
         if self.protocol == "json":
             return _members(json_body.read(shape, _json(request.body)))
-        params = {member.name: value for member in shape.located_members if (value := _located(member, labels, request)) is not None}
+        params = {member.name: value for member in shape.located_members if (value := _located(operation, member, labels, request)) is not None}
         return params | self._payload(shape, request.body)
 
     def _payload(self, shape: Shape, body: bytes) -> Params:
@@ -107,7 +107,7 @@ class Service:
         if not body or not shape.body_members:
             return {}
         if shape.payload is None:
-            return self._read(shape, body, shape.body_members)
+            return _members(self._read(shape, body, shape.body_members))
         payload = shape.members[shape.payload].shape
         if payload.kind in ("blob", "string"):
             return {shape.payload: body if payload.kind == "blob" else body.decode(errors="replace")}
@@ -140,8 +140,8 @@ class Service:
         return xml_body.element(operation.name + "Response", inner, namespace={"uri": self.table.metadata["xmlNamespace"]})
 
     def _rest_reply(self, operation: Operation, result: Mapping[str, Any]) -> WireReply:
-        status, headers = operation.status, {}
-        shape = operation.output
+        status, shape = operation.status, operation.output
+        headers: dict[str, str] = {}
         if shape is None:
             return WireReply(status, headers, b"")
         for member in shape.located_members:
@@ -153,7 +153,9 @@ class Service:
             else:
                 headers.update(_headers(member, value))
         content_type, body = self._rest_body(shape, result)
-        return WireReply(status, {"Content-Type": content_type, **headers} if content_type and "Content-Type" not in headers else headers, body)
+        if content_type and all(member.wire != "Content-Type" for member in shape.located_members):
+            headers["Content-Type"] = content_type
+        return WireReply(status, headers, body)
 
     def _rest_body(self, shape: Shape, result: Mapping[str, Any]) -> tuple[str, bytes]:
         if not shape.body_members:
@@ -272,12 +274,12 @@ def _members(value: Any) -> Params:
     return value if isinstance(value, dict) else {}
 
 
-def _located(member: Member, labels: Mapping[str, str], request: WireRequest) -> Any:
+def _located(operation: Operation, member: Member, labels: Mapping[str, str], request: WireRequest) -> Any:
     """A member that travels in the path, the query or a header; None where it does not."""
     if member.location == "uri":
         return read_text(member.shape, labels[member.wire])
     if member.location == "querystring":
-        return _argument(member, request.arguments)
+        return _argument(member, request.arguments, operation.bound_arguments)
     if member.location == "headers":
         prefix = member.wire.lower()
         return {name[len(prefix):]: value for name, value in request.headers.items() if name.lower().startswith(prefix)} or None
@@ -285,10 +287,10 @@ def _located(member: Member, labels: Mapping[str, str], request: WireRequest) ->
     return None if text is None else _header(member, text)
 
 
-def _argument(member: Member, arguments: MultiDict[str]) -> Any:
+def _argument(member: Member, arguments: MultiDict[str], bound: frozenset[str]) -> Any:
     shape = member.shape
     if shape.kind == "map":
-        return _map_argument(shape, arguments) or None
+        return _map_argument(shape, arguments, bound) or None
     texts = arguments.getall(member.wire, [])
     if shape.kind == "list":
         assert shape.element is not None
@@ -297,10 +299,10 @@ def _argument(member: Member, arguments: MultiDict[str]) -> Any:
     return read_text(shape, texts[0]) if texts else None
 
 
-def _map_argument(shape: Shape, arguments: MultiDict[str]) -> Params:
+def _map_argument(shape: Shape, arguments: MultiDict[str], bound: frozenset[str]) -> Params:
     assert shape.value is not None
     several = shape.value.shape.kind == "list"
-    return {name: arguments.getall(name) if several else arguments[name] for name in arguments}
+    return {name: arguments.getall(name) if several else arguments[name] for name in arguments if name not in bound}
 
 
 def _header(member: Member, text: str) -> Any:

@@ -56,7 +56,7 @@ class Shape:
 
     name: str
     kind: str
-    members: Mapping[str, Member] = field(default_factory=dict)
+    members: dict[str, Member] = field(default_factory=dict)
     required: frozenset[str] = frozenset()
     element: Member | None = None           # of a list
     key: Member | None = None               # of a map
@@ -142,6 +142,12 @@ class Operation:
     wrapper: str = ""                       # the element around a query reply's members
 
     @cached_property
+    def bound_arguments(self) -> frozenset[str]:
+        """Names in the query that have a meaning of their own, and so are no part of a member that is a map of the rest."""
+        wires = {member.wire for member in self.input.located_members if member.location == "querystring" and member.shape.kind != "map"}
+        return frozenset(wires | {name for name, _ in _arguments(self.uri)})
+
+    @cached_property
     def streams(self) -> Member | None:
         """The member of the reply that is a stream of events."""
         return next((member for member in self.output.members.values() if member.shape.event_stream), None) if self.output else None
@@ -159,16 +165,16 @@ class Route:
 
     @cached_property
     def parts(self) -> Sequence[str]:
-        return _parts(self.uri.partition("?")[0])
+        return _parts(self.uri.partition("?")[0].rstrip("/"))
 
     @cached_property
     def fixed(self) -> Sequence[tuple[str, str]]:
-        return [(name, value) for name, _, value in (part.partition("=") for part in self.uri.partition("?")[2].split("&") if part)]
+        return _arguments(self.uri)
 
     @cached_property
-    def rank(self) -> tuple[int, int]:
+    def rank(self) -> tuple[int, int, bool]:
         """The most particular first: more that must be there, then more of the path said literally."""
-        return -len(self.fixed) - len(self.needed), -sum(len(part) for part in self.parts if not part.startswith("{"))
+        return -len(self.fixed) - len(self.needed), -sum(len(part) for part in self.parts if not part.startswith("{")), not self.supported
 
     def labels(self, path: str) -> dict[str, str] | None:
         """The path's labels, decoded; None where the path is another operation's."""
@@ -185,6 +191,10 @@ class Route:
             elif part != parts[index]:
                 return None
         return found if len(parts) == len(self.parts) or parts[len(self.parts):] == [""] else None
+
+
+def _arguments(uri: str) -> list[tuple[str, str]]:
+    return [(name, value) for name, _, value in (part.partition("=") for part in uri.partition("?")[2].split("&") if part)]
 
 
 def _parts(path: str) -> list[str]:
@@ -223,7 +233,10 @@ class Table:
     @cached_property
     def routes(self) -> Sequence[Route]:
         answered = [Route(name, raw["http"]["method"], raw["http"]["requestUri"], self._needed(raw)) for name, raw in self.raw["operations"].items()]
-        others = [Route(name, *where.split(" ", 1), supported=False) for name, where in self.raw.get("unsupported", {}).items()]
+        others = [
+            Route(name, method, uri, supported=False)
+            for name, (method, _, uri) in ((name, where.partition(" ")) for name, where in self.raw.get("unsupported", {}).items())
+        ]
         return sorted(answered + others, key=lambda route: route.rank)
 
     def _needed(self, raw: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

@@ -45,6 +45,7 @@ def read_members(members: Iterable[Member], node: ElementTree.Element) -> dict[s
 def _read_structure(members: Iterable[Member], node: ElementTree.Element) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for member in members:
+        value: Any
         if member.attribute:
             value = _attribute(node, member)
         elif member.flat and member.shape.kind == "list":

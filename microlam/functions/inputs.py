@@ -1,6 +1,7 @@
 """The files beside the code that shape functions: `microlam.toml`, `.env` and the `--env-vars` JSON; a broken one keeps its last good content."""
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ class Inputs:
     dotenv: Variables = field(default_factory=Variables)
     env_vars: Variables = field(default_factory=Variables)
     warnings: tuple[str, ...] = ()
+    stamps: Mapping[str, Stamp | None] = field(default_factory=dict)
 
     def environment(self, name: str, own: Mapping[str, str]) -> dict[str, str]:
         """All that is set for function `name`; `own` is what `microlam.toml` gives it."""
@@ -30,20 +32,14 @@ class InputFiles:
 
     def __init__(self, folder: Path, env_vars: Path | None) -> None:
         self._toml, self._dotenv, self._env_vars = folder / FILE, folder / ".env", env_vars
-        self._stamps: tuple[Stamp | None, ...] | None = None
         self._inputs = Inputs()
-
-    def stamps(self) -> tuple[Stamp | None, ...]:
-        return tuple(stamp_of(path) for path in (self._toml, self._dotenv, self._env_vars) if path)
-
-    def changed(self) -> bool:
-        """Whether one of them is not what it was when last read."""
-        return self.stamps() != self._stamps
+        self._settled = False
 
     def read(self, *, strict: bool = False) -> Inputs:
         """What they say now. A broken one raises BrokenToml where `strict`, else leaves what it said last, and a warning."""
-        stamps = self.stamps()
-        if stamps == self._stamps:
+        now_ns = time.time_ns()
+        stamps = {str(path): stamp_of(path) for path in (self._toml, self._dotenv, self._env_vars) if path}
+        if self._settled and stamps == self._inputs.stamps:
             return self._inputs
         before, broken = self._inputs, []
         configuration, dotenv, env_vars = before.configuration, before.dotenv, before.env_vars
@@ -63,9 +59,9 @@ class InputFiles:
             raise broken[0]
         warnings = (f"{error} Until it is mended, what it said before stays in force." for error in broken)
         self._inputs = Inputs(
-            configuration=configuration, dotenv=dotenv, env_vars=env_vars, warnings=(*warnings, *dotenv.warnings, *env_vars.warnings),
+            configuration=configuration, dotenv=dotenv, env_vars=env_vars, warnings=(*warnings, *dotenv.warnings, *env_vars.warnings), stamps=stamps,
         )
-        self._stamps = stamps
+        self._settled = all(stamp is None or stamp.settled(now_ns) for stamp in stamps.values())
         return self._inputs
 
     def _read_configuration(self) -> Configuration:

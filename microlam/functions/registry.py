@@ -6,28 +6,26 @@ one serves. Watching is for speed alone: a request looks at its files itself, so
 from __future__ import annotations
 
 import asyncio
-import sys
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from microlam.errors import FunctionNotFound, MicrolamError
 from microlam.functions.declared import settle_routes, triggers_of
-from microlam.functions.discovery import Discovery, Found, buckets_of, discover, named_files
-from microlam.functions.inputs import InputFiles, Inputs
-from microlam.functions.listing import NEVER_CODE, FolderReader, Listing
 from microlam.functions.live import Live
+from microlam.functions.looking import Looker, Plan, Seen
 from microlam.functions.watching import Watcher
 from microlam.model import LATEST, Invocation, Outcome, Trigger, Version, function_arn
-from microlam.packages import Copy, Packages, Stamp, files_under, folders_under
-from microlam.requirements import Requirements
+from microlam.packages import Packages, Stamp, stamp_of
+from microlam.requirements import Requirements, RequirementsFailed
 
 LOOK_ANYWAY = 5.0       # seconds; file events may get lost
 LOOK_SOON = 0.5         # while a file may be half-written
-AT_ONCE = 4             # imports of code that no request waits for
+AT_ONCE = 4             # imports that no request waits for
 
-RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _IMPORT_ERRORS = frozenset({
     "Runtime.ImportModuleError", "Runtime.HandlerNotFound", "Runtime.UserCodeSyntaxError", "Runtime.MalformedHandlerName", "Runtime.BuiltInModuleConflict",
 })
@@ -53,16 +51,6 @@ class Function:
     triggers: tuple[Trigger, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Seen:
-    """What one look at the folder showed."""
-
-    discovery: Discovery
-    inputs: Inputs
-    changed: frozenset[str]                 # functions in use whose package differs from what they run
-    folders: frozenset[Path]                # to be watched
-
-
 class Functions:
     """Every function of a folder.
 
@@ -75,23 +63,20 @@ class Functions:
         warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Awaitable[None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
     ) -> None:
-        self._folder = folder.resolve()
-        self._apart = frozenset(path.resolve() for path in (data, env_vars) if path)
         self._region, self._account = region, account
         self._triggers, self._warm, self._retire, self._is_warm, self._say = triggers, warm, retire, is_warm, say
-        self._packages = Packages(data.resolve() / "packages")
-        self._requirements = Requirements(data.resolve() / "requirements", say)
-        self._input_files = InputFiles(self._folder, env_vars)
-        self._reader = FolderReader(self._folder, self._apart)
+        folder, data = folder.resolve(), data.resolve()
+        self._packages = Packages(data / "packages")
+        self._requirements = Requirements(data / "requirements", say)
+        apart = frozenset(path.resolve() for path in (data, env_vars) if path)
+        self._looker = Looker(folder, apart, env_vars, self._requirements, self._packages)
         self._watcher = Watcher(poll=poll, say=say)
         self._live: dict[str, Live] = {}
-        self._discovery = Discovery(functions={})
-        self._inputs = Inputs()
-        self._watched: frozenset[Path] = frozenset({self._folder})
+        self._seen: Seen | None = None
         self._looks = 0
         self._looking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ending: set[Path] = set()
+        self._ending: list[Version] = []
 
     # ---- who is there ------------------------------------------------------------------------------------------------
 
@@ -106,8 +91,8 @@ class Functions:
         """Every function, by name."""
         return [
             Function(
-                name=live.found.name, arn=arn, handler=live.found.handler, file=Path(live.path), latest=live.good or self._plan(live.found),
-                error=live.error, warnings=(*live.found.warnings, *live.warnings), triggers=live.triggers,
+                name=live.plan.found.name, arn=arn, handler=live.plan.found.handler, file=live.plan.path, latest=live.good or live.plan.version(arn),
+                error=live.error, warnings=(*live.plan.found.warnings, *live.warnings), triggers=live.triggers,
             )
             for arn, live in sorted(self._live.items())
         ]
@@ -115,27 +100,239 @@ class Functions:
     @property
     def warnings(self) -> Sequence[str]:
         """What is odd about the folder as a whole."""
-        return (*self._inputs.warnings, *self._discovery.warnings)
+        return (*self._seen.inputs.warnings, *self._seen.discovery.warnings) if self._seen else ()
 
     # ---- which code --------------------------------------------------------------------------------------------------
 
     def resolve(self, arn: str, qualifier: str | None = None) -> Version:
-        """The version that serves, without a look at the files; one that was never used is made of them first."""
+        """The version that serves, without a look at the files; for one that was never used they are copied first."""
         live = self._find(arn, qualifier)
         if live.good is None:
-            self._take(live, *self._snapshot(live.found, self._discovery, installed=True))
-        assert live.good is not None
+            live.good = live.latest = live.plan.version(arn, self._looker.copy(live.plan))
         return live.good
 
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
-        """The version that runs what the files hold now; waits for new code's import. While that fails it is the last good one."""
+        """The version of what the files hold now, once it has been imported; the last good one while that fails."""
         live = self._find(arn, qualifier)
-        if live.good is not None and live.unchanged() and not self._input_files_changed():
+        if live.good is not None and live.unchanged():
             return live.good
-        return await self._fresh(live)
+        if live.refreshing is not None:
+            # It may have looked before the last save: only one that began after this call is sure to have seen it.
+            await asyncio.shield(live.refreshing)
+            if live.good is not None and live.unchanged():
+                return live.good
+        await asyncio.shield(self._refresh(live))
+        if live.good is None:
+            raise MicrolamError(reason=f"{live.plan.found.name}: {(live.trouble or {}).get('errorMessage')}")
+        return live.good
+
+    def ended(self, invocation: Invocation, outcome: Outcome) -> None:
+        """Take note of how the first import of a version went: a request's own worker did it, nobody else heard."""
+        live = self._live.get(invocation.arn)
+        if live is None or live.good is None or live.good is not live.latest or not outcome.cold or outcome.version != LATEST:
+            return
+        error = outcome.error
+        if error is not None and (error.get("errorType") in _IMPORT_ERRORS or outcome.init is None):
+            live.broken = live.failure = error
+            self._tell(live)
+        elif live.broken is not None:
+            live.broken = live.failure = None
+            self._tell(live)
 
     def _find(self, arn: str, qualifier: str | None) -> Live:
         live = self._live.get(arn)
         if live is None or (qualifier is not None and qualifier != LATEST):
             raise FunctionNotFound(arn=f"{arn}:{qualifier}" if qualifier else arn)
         return live
+
+    # ---- new code ----------------------------------------------------------------------------------------------------
+
+    def _refresh(self, live: Live) -> asyncio.Task[None]:
+        """Bring a function up to date; one at a time each, whoever asks."""
+        if live.refreshing is None:
+            def done(task: asyncio.Task[None]) -> None:
+                live.refreshing = None
+
+            live.refreshing = self._start(self._renew(live))
+            live.refreshing.add_done_callback(done)
+        return live.refreshing
+
+    async def _renew(self, live: Live) -> None:
+        await self.look()
+        if self._live.get(live.arn) is not live:
+            raise FunctionNotFound(arn=live.arn)
+        plan, beside = live.plan, self._beside(live.plan)
+        try:
+            trouble = await self._install(plan)
+            copy = await asyncio.to_thread(self._looker.copy, plan)
+        except (MicrolamError, OSError) as error:
+            live.trouble = _described(error)
+            self._tell(live)
+            return
+        if plan.own not in copy.files and live.good is not None:
+            return      # gone, or being saved by way of another file: a later look will tell
+        live.files, marks = copy.files, live.marks
+        live.trouble = _described(trouble) if trouble else None
+        await self._take_over(live, plan.version(live.arn, copy, installed=trouble is None))
+        live.adopt(plan, copy, beside, marks)
+
+    async def _install(self, plan: Plan) -> RequirementsFailed | None:
+        """Install what a function requires; where that fails it runs without, and says why."""
+        try:
+            if plan.requirements is not None:
+                await self._requirements.install(plan.requirements)
+        except RequirementsFailed as error:
+            return error
+        return None
+
+    def _beside(self, plan: Plan) -> dict[str, Stamp | None]:
+        """The files beside the code that the version depends on."""
+        assert self._seen is not None
+        requirements = {str(plan.requirements): stamp_of(plan.requirements)} if plan.requirements else {}
+        return {**self._seen.inputs.stamps, **requirements}
+
+    async def _take_over(self, live: Live, version: Version) -> None:
+        """Let a version serve as soon as a worker has imported it."""
+        if live.latest is not None and version.key == live.latest.key:
+            self._tell(live)
+            return      # saved without a change, or still as broken as it was
+        live.latest = version
+        if live.good is None:
+            live.good = version     # the first request's own worker imports it: a cold start is one fork
+        elif version.key == live.good.key:
+            live.latest, live.failure = live.good, live.broken
+        else:
+            outcome = await self._warm(version)
+            live.failure = outcome.error if outcome else None
+            if outcome is None or live.broken is not None:
+                self._replace(live, version)
+        self._tell(live)
+
+    def _replace(self, live: Live, version: Version) -> None:
+        before, live.good, live.broken = live.good, version, live.failure
+        if before is not None:
+            live.recent.append(before)
+            self._start(self._end(before))
+        if live.failure is None and not live.told:
+            self._say(f"{version.name}: new code runs.")
+
+    async def _end(self, *versions: Version) -> None:
+        """Let versions finish what they run, then remove the copies that nobody needs any more."""
+        self._ending += versions
+        for version in versions:
+            await self._retire(version)
+        self._ending = [version for version in self._ending if version not in versions]
+        wanted = {Path(version.root) for version in [*self._ending, *(version for live in self._live.values() for version in live.versions())]}
+        await asyncio.to_thread(self._packages.remove_all_but, wanted)
+
+    def _tell(self, live: Live) -> None:
+        """Say what became of a function, once."""
+        error = live.error
+        words = f"{error.get('errorType')}: {error.get('errorMessage')}" if error else ""
+        if words == live.told:
+            return
+        live.told = words
+        name = live.plan.found.name
+        serves = live.good is not None and live.broken is None and not live.trouble
+        self._say(f"{name}: {words}{' The last good code goes on serving.' if serves else ''}" if words else f"{name}: mended.")
+
+    # ---- new and removed functions -----------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Find the functions; raises BrokenToml where their configuration cannot be read. Nothing is imported nor copied."""
+        async with self._looking:
+            self._apply(await asyncio.to_thread(self._looker.look, {}, {}, strict=True), first=True)
+
+    async def look(self) -> None:
+        """Notice now what has changed in the folder."""
+        wanted = self._looks + 1
+        async with self._looking:
+            if self._looks >= wanted:
+                return      # somebody's look began after this call, and has ended
+            self._looks += 1
+            known = {live.plan.found.name: live.plan.found for live in self._live.values()}
+            in_use = {live.plan.found.name: live.files for live in self._live.values() if live.good is not None}
+            self._apply(await asyncio.to_thread(self._looker.look, known, in_use))
+
+    def _apply(self, seen: Seen, *, first: bool = False) -> None:
+        warned = {*self.warnings, *(warning for live in self._live.values() for warning in live.plan.found.warnings)}
+        self._seen = seen
+        arns = {function_arn(name, self._region, self._account): plan for name, plan in seen.plans.items()}
+        for arn in self._live.keys() - arns.keys():
+            self._remove(self._live.pop(arn))
+        for arn, plan in arns.items():
+            live = self._live.get(arn)
+            if live is None:
+                live = self._live[arn] = Live(arn, plan)
+                if not first:
+                    self._say(f"{plan.found.name}: a new function, in {plan.found.file}.")
+            if plan.found.name in seen.changed or not plan.runs_like(live.plan):
+                live.mark()
+            live.plan = plan
+            self._tell(live)
+        self._settle_triggers()
+        if not first:
+            for warning in sorted({*self.warnings, *(warning for plan in arns.values() for warning in plan.found.warnings)} - warned):
+                self._say(f"Warning: {warning}")
+
+    def _settle_triggers(self) -> None:
+        standing, warnings = settle_routes({arn: triggers_of(arn, live.plan.found.declared) for arn, live in self._live.items()})
+        for arn, live in self._live.items():
+            live.warnings = tuple(warnings.get(arn, ()))
+            if live.triggers != standing[arn]:
+                live.triggers = standing[arn]
+                self._triggers.replace(arn, live.triggers)
+
+    def _remove(self, live: Live) -> None:
+        self._triggers.replace(live.arn, ())
+        self._say(f"{live.plan.found.name}: no longer a function; {live.plan.found.file} is gone or has no handler.")
+        if live.good is not None:
+            self._start(self._end(live.good))
+
+    # ---- watching ----------------------------------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Follow the folder until cancelled: functions come and go, and those with workers get their new code at once."""
+        try:
+            while True:
+                assert self._seen is not None
+                await self._watcher.changed(self._seen.folders, LOOK_SOON if self._seen.discovery.unsettled else LOOK_ANYWAY)
+                await self.look()
+                self._start(self._renew_used())
+        finally:
+            await self._watcher.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _renew_used(self) -> None:
+        """Import the new code of functions that have workers, a few at a time."""
+        waiting = deque(live for live in self._live.values() if live.marked and live.good is not None and self._is_warm(live.good))
+
+        async def work() -> None:
+            while waiting:
+                live = waiting.popleft()
+                if live.marked:     # no request was here first
+                    with suppress(MicrolamError):
+                        await asyncio.shield(self._refresh(live))
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(AT_ONCE, len(waiting))):
+                tasks.create_task(work())
+
+    def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Run something beside the caller, who may be cancelled; `close` ends what is still running."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _described(error: Exception) -> dict[str, object]:
+    return {"errorType": type(error).__name__, "errorMessage": str(error)}

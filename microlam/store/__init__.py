@@ -18,8 +18,9 @@ import orjson
 from microlam.errors import DataFolderHeld, InvalidParameter, RecordUnavailable, SettingsError
 from microlam.model import Invocation, Outcome
 from microlam.store import rows
+from microlam.store.changes import Changes
 from microlam.store.database import Step, Undone, read_queries
-from microlam.store.recorder import Note, Recorder
+from microlam.store.recorder import Recorder
 from microlam.store.rows import InvocationFilter, ObjectRow, Page, Record, Running, full_record_json, record_json
 from microlam.store.sqlite import Sqlite
 
@@ -38,18 +39,19 @@ _SERVER_ENDED = {"errorType": "Runtime.ExitError", "errorMessage": "The server e
 class Store:
     """Remembers invocations, the next times of schedules, and the objects in buckets."""
 
-    def __init__(self, database: Sqlite, lock: int, unwritten: int) -> None:
-        self._database = database
+    def __init__(self, lock: int, database: Sqlite, functions: Mapping[str, int], unwritten: int) -> None:
         self._lock = lock
-        self._recorder = Recorder(database, _steps_of_notes, unwritten)
+        self._database = database
+        self._changes = Changes(functions)
+        self._recorder = Recorder(database, self._changes.note, unwritten)
 
     @classmethod
     async def open(cls, folder: Path, *, unwritten: int = 10_000) -> Self:
         """Open a data folder, made where it is missing; one that another server holds, or a newer microlam made, is refused."""
         lock = _hold(folder)
         try:
-            queries = read_queries((_HERE / "queries.sql").read_text())
-            return cls(await Sqlite.open(folder / "microlam.db", queries, _HERE / "migrations"), lock, unwritten)
+            database = await Sqlite.open(folder / "microlam.db", read_queries((_HERE / "queries.sql").read_text()), _HERE / "migrations")
+            return cls(lock, database, dict(await database.rows("functions", lambda row: (row[0], row[1]))), unwritten)
         except BaseException:
             os.close(lock)
             raise
@@ -95,7 +97,7 @@ class Store:
     async def accept(self, invocations: Sequence[Invocation]) -> None:
         """Write down invocations that are to run later; when this returns they will, whatever happens to the server."""
         if invocations:
-            await self._recorder.write(lambda: _steps_to_accept(invocations))
+            await self._recorder.write(lambda: self._changes.accept(invocations))
 
     async def claim(self, now: datetime, limit: int, *, skip: Sequence[str] = ()) -> list[Invocation]:
         """Take due invocations to run them, longest due first, leaving those of the functions (ARNs) in `skip`."""
@@ -105,7 +107,7 @@ class Store:
 
     async def finish(self, invocation: Invocation, outcome: Outcome, following: Invocation | None = None) -> None:
         """Record how a claimed invocation ended, and accept its next attempt with it."""
-        await self._recorder.write(lambda: [*_steps_to_end([(invocation, outcome)]), *(_steps_to_accept([following]) if following else ())])
+        await self._recorder.write(lambda: [*self._changes.end([(invocation, outcome)]), *(self._changes.accept([following]) if following else ())])
 
     async def postpone(self, invocation: Invocation, due_at: datetime) -> None:
         """Put a claimed invocation back until then; it was not an attempt."""
@@ -212,7 +214,7 @@ class Store:
         win = Step("end_schedule", [turn], required=True) if following is None else \
             Step("advance_schedule", [turn | {"following": rows.microseconds(following)}], required=True)
         try:
-            await self._recorder.write(lambda: [win, *_steps_to_accept(invocations)])
+            await self._recorder.write(lambda: [win, *self._changes.accept(invocations)])
         except Undone:
             return False
         return True
@@ -228,7 +230,7 @@ class Store:
         await self._recorder.write(lambda: [
             Step("put_object", (rows.object_row(bucket, row) for row in put)),
             Step("remove_object", ((bucket, rows.object_key(key)) for key in removed)),
-            *_steps_to_accept(invocations),
+            *self._changes.accept(invocations),
         ])
 
     async def bucket_known(self, bucket: str) -> bool:
@@ -238,35 +240,6 @@ class Store:
     async def know_bucket(self, bucket: str) -> None:
         """The files of this bucket have been taken in: a new one is an event from now on."""
         await self._recorder.write(lambda: [Step("know_bucket", [(bucket,)])])
-
-
-# ---- changes as steps ------------------------------------------------------------------------------------------------
-
-def _steps_to_accept(invocations: Sequence[Invocation]) -> list[Step]:
-    return [
-        Step("know_function", {(invocation.arn,) for invocation in invocations}),
-        Step("accept_invocation", (rows.pending_row(invocation) for invocation in invocations)),
-        Step("keep_event", (rows.event_row(invocation) for invocation in invocations)),
-    ]
-
-
-def _steps_to_end(ends: Sequence[tuple[Invocation, Outcome]]) -> list[Step]:
-    return [
-        Step("know_function", {(invocation.arn,) for invocation, _ in ends}),
-        Step("put_invocation", (rows.ended_row(invocation, outcome) for invocation, outcome in ends)),
-        Step("put_payload", (rows.payload_row(invocation, outcome) for invocation, outcome in ends)),
-    ]
-
-
-def _steps_of_notes(notes: Sequence[Note]) -> list[Step]:
-    """What runs before what ended: an end stands, in whatever order the two were noted."""
-    running = [(invocation, note) for invocation, note in notes if isinstance(note, Running)]
-    return [
-        Step("know_function", {(invocation.arn,) for invocation, _ in running}),
-        Step("note_running", (rows.running_row(invocation, note) for invocation, note in running)),
-        Step("keep_event", (rows.event_row(invocation) for invocation, _ in running)),
-        *_steps_to_end([(invocation, note) for invocation, note in notes if isinstance(note, Outcome)]),
-    ]
 
 
 # ---- lists -----------------------------------------------------------------------------------------------------------

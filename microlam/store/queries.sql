@@ -8,8 +8,12 @@ key, request, (SELECT arn FROM functions WHERE id = function), version, qualifie
 accepted_at, queued_at, due_at, started_at, duration, init, cold, memory, error_type, parent
 
 -- know_function --
--- Give a function its number, once.
-INSERT OR IGNORE INTO functions (arn) VALUES (?);
+-- Write down a function's number.
+INSERT OR IGNORE INTO functions (id, arn) VALUES (?, ?);
+
+-- functions --
+-- All functions there ever were, with their numbers.
+SELECT arn, id FROM functions;
 
 -- functions_named --
 -- The numbers of the functions with this ARN, or with this name in any region and account.
@@ -19,7 +23,7 @@ SELECT id FROM functions WHERE arn = :function OR substr(arn, -length(:function)
 -- accept_invocation --
 -- Write one down that is to run later.
 INSERT INTO invocations (key, request, function, qualifier, cause, status, summary, attempt, accepted_at, queued_at, due_at, parent)
-VALUES (?, ?, (SELECT id FROM functions WHERE arn = ?), ?, ?, 0, ?, ?, ?, ?, ?, ?);
+VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?);
 
 -- keep_event --
 -- Keep the event of one that has not ended, if it is not kept yet.
@@ -28,14 +32,14 @@ INSERT INTO payloads (key, event, client_context) VALUES (?, ?, ?) ON CONFLICT (
 -- note_running --
 -- Show that one runs; one that has ended stays as it ended.
 INSERT INTO invocations (key, request, function, qualifier, cause, status, summary, attempt, accepted_at, queued_at, due_at, parent, version, started_at)
-VALUES (?, ?, (SELECT id FROM functions WHERE arn = ?), ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET status = 1, version = excluded.version, started_at = excluded.started_at WHERE status < 2;
 
 -- put_invocation --
 -- Record how one ended, whether or not it was written down before.
 INSERT INTO invocations (key, request, function, qualifier, cause, status, summary, attempt, accepted_at, queued_at, due_at, parent,
                          version, started_at, duration, init, cold, memory, error_type)
-VALUES (?, ?, (SELECT id FROM functions WHERE arn = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET status = excluded.status, version = excluded.version, started_at = excluded.started_at, duration = excluded.duration,
     init = excluded.init, cold = excluded.cold, memory = excluded.memory, error_type = excluded.error_type;
 

@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
-from typing import TypeAlias
 
 from microlam.errors import RecordUnavailable
 from microlam.model import Invocation, Outcome
+from microlam.store.changes import Note
 from microlam.store.database import Row, Step, Unit
 from microlam.store.rows import Running
 from microlam.store.sqlite import Sqlite
@@ -26,9 +26,6 @@ GATHER = 0.01                       # seconds that records nobody waits for gath
 GROUP = 1000                        # most of them in one commit, so that whoever waits need not wait for a whole burst
 RETRY = 1.0                         # seconds between tries when the database takes nothing
 UNWRITTEN_BYTES = 64 << 20          # a few thousand records of megabytes are too many as well
-
-Note: TypeAlias = tuple[Invocation, Outcome | Running]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Awaited:

@@ -181,11 +181,11 @@ def _origin(invocation: Invocation) -> Row:
     )
 
 
-def pending_row(invocation: Invocation) -> Row:
+def pending_row(invocation: Invocation, function: int) -> Row:
     """The parameters of `accept_invocation`. What has no due time is due since it was queued."""
     summary, attempt, accepted_at, queued_at, due_at, parent = _origin(invocation)
     due_at = queued_at if due_at is None else due_at
-    return (*_identity(invocation), invocation.arn, invocation.qualifier, invocation.cause, summary, attempt, accepted_at, queued_at, due_at, parent)
+    return (*_identity(invocation), function, invocation.qualifier, invocation.cause, summary, attempt, accepted_at, queued_at, due_at, parent)
 
 
 def event_row(invocation: Invocation) -> Row:
@@ -193,20 +193,20 @@ def event_row(invocation: Invocation) -> Row:
     return key_bytes(invocation.record_key), invocation.payload, invocation.client_context
 
 
-def running_row(invocation: Invocation, running: Running) -> Row:
+def running_row(invocation: Invocation, function: int, running: Running) -> Row:
     """The parameters of `note_running`."""
     return (
-        *_identity(invocation), invocation.arn, invocation.qualifier, invocation.cause, *_origin(invocation),
+        *_identity(invocation), function, invocation.qualifier, invocation.cause, *_origin(invocation),
         running.version, microseconds(running.started_at),
     )
 
 
-def ended_row(invocation: Invocation, outcome: Outcome) -> Row:
+def ended_row(invocation: Invocation, function: int, outcome: Outcome) -> Row:
     """The parameters of `put_invocation`."""
     started_at = outcome.started_at
     error = None if outcome.status == "succeeded" else outcome.error
     return (
-        *_identity(invocation), invocation.arn, invocation.qualifier, invocation.cause, _NUMBER[outcome.status], *_origin(invocation),
+        *_identity(invocation), function, invocation.qualifier, invocation.cause, _NUMBER[outcome.status], *_origin(invocation),
         outcome.version, _optional_microseconds(started_at), None if started_at is None else round(outcome.duration * 1_000_000),
         None if outcome.init is None else round(outcome.init * 1_000_000), outcome.cold, outcome.memory,
         None if error is None else _text(str(error.get("errorType", ""))) or None,

@@ -17,15 +17,18 @@ import signal
 import site
 import sys
 import time
+from contextlib import suppress
 
 from . import python, system
 from .frames import ENDED, EVENT, EXEC, HELLO, KILL, ORDER, STARTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:       # importing typing would cost every worker memory
+    from collections.abc import Callable
     from typing import NoReturn
 
-DESCRIPTORS = array.array("i", (0, 0))
+DESCRIPTORS = array.array("i")
+CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 LAST_WAIT = 5.0         # seconds that killed processes have to end when the server is gone
 # Run by `python -c`, with the folder of these modules as the first argument; their package has a name that no handler's module has.
 BOOT = "import sys; p = type(sys)('_microlam_worker'); p.__path__ = [sys.argv[1]]; sys.modules[p.__name__] = p; from _microlam_worker import zygote; zygote."
@@ -36,8 +39,8 @@ def main() -> NoReturn:
     """The zygote, from its command line: folder of these modules, the control socket's descriptor, and what to import."""
     control = _socket.socket(fileno=int(sys.argv[2]))
     wanted = json.loads(sys.argv[3])
+    # Not die_with_parent: killed with the server, we could kill nobody. The end of the control socket tells us.
     system.adopt_orphans()
-    system.die_with_parent(signal.SIGKILL)
     prepare(wanted)
     before = set(sys.modules)
     failed = preload(wanted["preload"])
@@ -111,7 +114,7 @@ class Zygote:
                     self.take_orders()
 
     def take_orders(self) -> None:
-        received, extra, _, _ = self.control.recvmsg(4096, _socket.CMSG_SPACE(16 * DESCRIPTORS.itemsize))
+        received, extra, _, _ = self.control.recvmsg(4096, _socket.CMSG_SPACE(16 * DESCRIPTORS.itemsize), CLOSE_ON_EXEC)
         if not received:
             self.end()
         for _, _, data in extra:
@@ -131,9 +134,7 @@ class Zygote:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            start_fresh(link, log, parent) if fresh else python.begin(link, log, parent)
+            become(start_fresh if fresh else python.begin, link, log, parent)
         os.close(link)
         os.close(log)
         self.numbers[pid], self.pids[number] = number, pid
@@ -144,27 +145,40 @@ class Zygote:
         if pid is not None:
             kill_group(pid)
 
-    def reap(self) -> None:
-        """Report the workers that have ended, and end whatever they leave behind."""
-        ended = False
+    def reap(self) -> bool:
+        """Report the workers that have ended, and end whatever they leave behind; false when nobody is left."""
+        anybody, ended = True, False
         while True:
             try:
-                # Looked at before it is taken away: until then the group's number cannot become another's.
-                pid = look_for_ended()
+                pid, status = self.take_ended()
             except ChildProcessError:
+                anybody = False
                 break
             if not pid:
                 break
-            if pid in self.numbers:
-                kill_group(pid)
-            _, status = os.waitpid(pid, 0)
             ended = True
             number = self.numbers.pop(pid, None)
             if number is not None:
                 del self.pids[number]
                 self.tell(ENDED, number, pid, status)
-        if ended:
+        if ended and anybody:
             self.kill_orphans()
+        return anybody
+
+    def take_ended(self) -> tuple[int, int]:
+        """A child that has ended and its wait status, or 0; its group ends with it."""
+        if not hasattr(os, "waitid"):
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid in self.numbers:
+                kill_group(pid)
+            return pid, status
+        # Looked at before it is taken away: until then the group's number cannot become another's.
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return 0, 0
+        if found.si_pid in self.numbers:
+            kill_group(found.si_pid)
+        return os.waitpid(found.si_pid, 0)
 
     def kill_orphans(self) -> None:
         """Each worker adopts the orphans below it: one that has become our child has lost its worker."""
@@ -173,10 +187,8 @@ class Zygote:
                 kill_group(pid)
 
     def tell(self, event: int, number: int, pid: int, status: int) -> None:
-        try:
+        with suppress(OSError):     # the server is gone: the next read says so
             self.control.sendall(EVENT.pack(event, number, pid, status))
-        except OSError:
-            pass    # the server is gone: the next read says so
 
     def end(self) -> NoReturn:
         """The server is gone, however it went: so is everything it started."""
@@ -185,33 +197,30 @@ class Zygote:
             kill_group(pid)
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)
-        while time.monotonic() < deadline:
-            self.reap()
+        while self.reap() and time.monotonic() < deadline:
             self.kill_orphans()
-            try:
-                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) if hasattr(os, "waitid") else os.kill(next(iter(self.numbers)), 0)
-            except (ChildProcessError, ProcessLookupError, StopIteration):
-                break
             if poll.poll(50):
                 os.read(self.wake, 4096)
         os._exit(0)
 
 
-def look_for_ended() -> int:
-    """A child that has ended and is still to be waited for, or 0."""
-    if hasattr(os, "waitid"):
-        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return found.si_pid if found else 0
-    return 0
-
-
 def kill_group(pid: int) -> None:
     """Kill a process with its group; before it has become a group's leader, it alone."""
     for kill, target in ((os.killpg, pid), (os.kill, pid)):
-        try:
+        with suppress(OSError):
             kill(target, signal.SIGKILL)
-        except OSError:
-            continue
+
+
+def become(worker: Callable[[int, int, int], NoReturn], link: int, log: int, parent: int) -> NoReturn:
+    """Be a worker and never again the zygote, whatever happens."""
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        worker(link, log, parent)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(1)
 
 
 def start_fresh(link: int, log: int, parent: int) -> NoReturn:

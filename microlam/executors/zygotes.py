@@ -1,0 +1,172 @@
+"""The server's side of a zygote: start it, give it orders, hear what becomes of its workers."""
+from __future__ import annotations
+
+import array
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from microlam.executors.workers.frames import ENDED, EVENT, EXEC, FORK, HELLO, KILL, ORDER, STARTED
+
+_FOLDER = str(Path(__file__).parent / "workers")
+_BOOT = ("import sys; p = type(sys)('_microlam_worker'); p.__path__ = [sys.argv[1]]; sys.modules[p.__name__] = p; "
+         "from _microlam_worker import zygote; zygote.main()")
+
+
+class Child(Protocol):
+    """A worker, as its zygote speaks of it."""
+
+    pid: int
+
+    def started(self, pid: int) -> None: ...
+    def ended(self, status: int | None) -> None: ...
+
+
+class Zygote:
+    """One process that workers are forked from: one interpreter, one set of modules imported ahead."""
+
+    def __init__(self, interpreter: str, preload: tuple[str, ...], *, environment: Mapping[str, str], site: list[str]) -> None:
+        self.interpreter, self.preload = interpreter, preload
+        self.workers: dict[int, Child] = {}
+        self.alive = True
+        self.idle_since = 0.0
+        self.modules: frozenset[str] = frozenset()      # what the preload brought along
+        self.forks = True                               # false: a preload left threads, which no fork would have
+        self._loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self._outgoing: deque[tuple[bytes, tuple[int, ...]]] = deque()
+        self._incoming = b""
+        self._socket, theirs = socket.socketpair()
+        self._socket.setblocking(False)
+        with theirs:
+            self._process = _start(interpreter, preload, theirs, environment=environment, site=site)
+        self._loop.add_reader(self._socket, self._readable)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self, number: int, worker: Child, link: socket.socket, log: int, *, fresh: bool) -> None:
+        """Have a worker started that speaks over `link` and writes into `log`; forked, or exec'd."""
+        self.workers[number] = worker
+        # Our copy of its end of the socket is closed once the order is sent.
+        self._order(EXEC if fresh or not self.forks else FORK, number, (link.detach(), log))
+
+    def kill(self, number: int) -> None:
+        """Have a worker killed, with everything below it."""
+        self._order(KILL, number)
+
+    def _order(self, order: int, number: int, descriptors: tuple[int, ...] = ()) -> None:
+        self._outgoing.append((ORDER.pack(order, number), descriptors))
+        if len(self._outgoing) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._outgoing:
+            data, descriptors = self._outgoing[0]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+            try:
+                self._socket.sendmsg([data], rights)
+            except BlockingIOError:
+                self._loop.add_writer(self._socket, self._flush)
+                return
+            except OSError:
+                pass    # it is gone, which the next read tells
+            self._outgoing.popleft()
+            if descriptors:
+                os.close(descriptors[0])
+        if self.alive:
+            self._loop.remove_writer(self._socket)
+
+    def _readable(self) -> None:
+        try:
+            received = self._socket.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:
+            self._lost()
+            return
+        self._incoming += received
+        while self.alive and len(self._incoming) >= EVENT.size:
+            event, number, pid, status = EVENT.unpack_from(self._incoming)
+            size = EVENT.size + (number if event == HELLO else 0)
+            if len(self._incoming) < size:
+                return
+            message, self._incoming = self._incoming[EVENT.size:size], self._incoming[size:]
+            if event == HELLO:
+                self._greeted(message)
+            elif event == STARTED and number in self.workers:
+                self.workers[number].started(pid)
+            elif event == ENDED and number in self.workers:
+                self._ended(number, status)
+
+    def _greeted(self, message: bytes) -> None:
+        hello = json.loads(message)
+        self.modules, self.forks = frozenset(hello["modules"]), hello["threads"] == 1
+        self.ready.set_result(None)
+
+    def _ended(self, number: int, status: int | None) -> None:
+        worker = self.workers.pop(number)
+        self.idle_since = self._loop.time()
+        worker.ended(status)
+
+    def _lost(self) -> None:
+        """It ended by itself, or somebody killed it. The kernel ends its workers; their groups are ours to end."""
+        self._let_go()
+        for number, worker in list(self.workers.items()):
+            if worker.pid:
+                with suppress(OSError):
+                    os.killpg(worker.pid, signal.SIGKILL)
+            self._ended(number, None)
+
+    def _let_go(self) -> None:
+        self.alive = False
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        for _, descriptors in self._outgoing:
+            if descriptors:
+                os.close(descriptors[0])
+        self._outgoing.clear()
+        self._socket.close()
+        if not self.ready.done():
+            self.ready.set_result(None)
+
+    def dismiss(self) -> None:
+        """Let it end: it kills what it has started, and then itself."""
+        if self.alive:
+            self._let_go()
+
+    def gone(self) -> bool:
+        """Whether its process has ended."""
+        return self._process.poll() is not None
+
+    def wait(self, seconds: float) -> None:
+        """Wait, blocking, for its process to end, and kill it if it does not."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _start(
+    interpreter: str, preload: tuple[str, ...], control: socket.socket, *, environment: Mapping[str, str], site: list[str]
+) -> subprocess.Popen[bytes]:
+    # Another interpreter has its own site-packages; ours comes without, because reading .pth files takes longer than all else.
+    own = interpreter == sys.executable
+    wanted = json.dumps({"preload": preload, "site": site, "prefix": sys.prefix})
+    command = [interpreter, *(("-S",) if own else ("-s",)), "-c", _BOOT, _FOLDER, str(control.fileno()), wanted]
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(environment), cwd="/", pass_fds=(control.fileno(),), start_new_session=True,
+    )

@@ -1,0 +1,132 @@
+"""One look at the folder: its functions, what each would run as, and which of those in use have changed. Runs on a thread."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from microlam.functions.discovery import Discovery, Found, buckets_of, discover, named_files
+from microlam.functions.inputs import InputFiles, Inputs
+from microlam.functions.listing import NEVER_CODE, FolderReader
+from microlam.model import Version
+from microlam.packages import Copy, Packages, Stamp, code_in, files_under, folders_under
+from microlam.requirements import Requirements
+
+RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a function would run as, all but the copy of its code."""
+
+    found: Found
+    root: Path                              # the folder its package lies in
+    path: Path                              # the handler's file
+    names: tuple[str, ...] | None           # what of `root` belongs to the package; None: all that may be code
+    environment: Mapping[str, str]
+    requirements: Path | None               # the file
+    installed: Path | None                  # where what it asks for is, or will be
+
+    @cached_property
+    def own(self) -> str:
+        """The handler's file within the package."""
+        return self.path.relative_to(self.root).as_posix()
+
+    def version(self, arn: str, copy: Copy | None = None, *, installed: bool = True) -> Version:
+        """The version that this is; without a copy, one to be looked at only."""
+        settings = self.found.settings
+        return Version(
+            arn=arn, handler=self.found.handler, runtime=settings.runtime or RUNTIME,
+            root=str(copy.root if copy else self.root), source=str(self.root), sha256=copy.sha256 if copy else "",
+            path=(str(self.installed),) if self.installed and installed else (),
+            timeout=settings.timeout, memory=settings.memory, environment=self.environment, concurrency=settings.concurrency,
+            executor=settings.executor, preload=settings.preload, log_format=settings.log_format,
+        )
+
+    def runs_like(self, other: Plan) -> bool:
+        """Whether all but the code is the same."""
+        return (
+            (self.found.handler, self.found.settings, self.root, self.names, self.environment, self.requirements, self.installed)
+            == (other.found.handler, other.found.settings, other.root, other.names, other.environment, other.requirements, other.installed)
+        )
+
+    @cached_property
+    def syntax_error(self) -> Mapping[str, object] | None:
+        """What importing the handler's file would say, known without it."""
+        problem = self.found.reading.problem
+        if problem is None or self.found.settings.runtime not in (None, RUNTIME):       # another Python may take it
+            return None
+        return {
+            "errorType": "Runtime.UserCodeSyntaxError",
+            "errorMessage": f"Syntax error in module '{self.found.module}': {problem.message}",
+            "stackTrace": [f'  File "{self.path}" Line {problem.line}\n    {problem.text.strip()}\n'],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one look showed."""
+
+    discovery: Discovery
+    inputs: Inputs
+    plans: Mapping[str, Plan]               # by name
+    changed: frozenset[str]                 # names of functions in use whose files differ from what they run
+    folders: frozenset[Path]                # to be watched
+
+
+class Looker:
+    """Looks at one folder; `apart` is what lies in it and is neither code nor data of functions."""
+
+    def __init__(self, folder: Path, apart: frozenset[Path], env_vars: Path | None, requirements: Requirements, packages: Packages) -> None:
+        self._folder, self._apart = folder, apart
+        self._requirements, self._packages = requirements, packages
+        self._input_files = InputFiles(folder, env_vars)
+        self._reader = FolderReader(folder, apart)
+
+    def look(self, known: Mapping[str, Found], in_use: Mapping[str, Mapping[str, Stamp]], *, strict: bool = False) -> Seen:
+        """Look now. `in_use` tells the files that functions run; a broken configuration raises BrokenToml where `strict`."""
+        inputs = self._input_files.read(strict=strict)
+        listing = self._reader.read(named_files(inputs.configuration))
+        discovery = discover(listing, inputs.configuration, known)
+        plans = self._plans(discovery, inputs)
+        shared = files_under(self._folder, discovery.shared, self._apart) if in_use else {}
+        changed = {name for name, files in in_use.items() if name in plans and files != self._files(plans[name], shared)}
+        return Seen(
+            discovery=discovery, inputs=inputs, plans=plans, changed=frozenset(changed), folders=self._folders(discovery, set(listing.folders)),
+        )
+
+    def copy(self, plan: Plan) -> Copy:
+        """Copy a function's package as it is now."""
+        return self._packages.keep(plan.root, lambda: self._files(plan))
+
+    def _plans(self, discovery: Discovery, inputs: Inputs) -> dict[str, Plan]:
+        installed: dict[Path, Path | None] = {}
+        plans = {}
+        for name, found in discovery.functions.items():
+            root = self._folder / found.folder
+            requirements = next((file for file in dict.fromkeys([root / "requirements.txt", self._folder / "requirements.txt"]) if file.is_file()), None)
+            if requirements and requirements not in installed:
+                installed[requirements] = self._requirements.place(requirements)
+            plans[name] = Plan(
+                found=found, root=root, path=self._folder / found.file,
+                names=None if found.folder else tuple(dict.fromkeys([found.file.partition("/")[0], *discovery.shared])),
+                environment=inputs.environment(name, found.settings.environment),
+                requirements=requirements, installed=installed.get(requirements) if requirements else None,
+            )
+        return plans
+
+    def _files(self, plan: Plan, shared: Mapping[str, Stamp] | None = None) -> dict[str, Stamp]:
+        """The files of a package; `shared` are those of all root files, where they are known already."""
+        if plan.names is None:
+            return files_under(plan.root, [name for name in code_in(plan.root) if name not in NEVER_CODE], self._apart)
+        if shared is None:
+            return files_under(plan.root, plan.names, self._apart)
+        return files_under(plan.root, plan.names[:1], self._apart) | dict(shared)
+
+    def _folders(self, discovery: Discovery, tops: set[str]) -> frozenset[Path]:
+        """What to subscribe to: the folder, its sub-folders (one may become a function), and all below those that hold code."""
+        code = {found.folder or found.file.partition("/")[0] for found in discovery.functions.values()} | set(discovery.shared)
+        below = folders_under(self._folder, sorted(code), self._apart)
+        return frozenset({self._folder, *(self._folder / name for name in (tops - buckets_of(discovery.functions.values())) | set(below))})

@@ -1,0 +1,450 @@
+"""Files that are dropped, replaced and deleted become one S3 event each, whatever the file system tells."""
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote_plus
+
+import pytest
+from aws_lambda_powertools.utilities.parser.models import S3Model
+
+from microlam.clock import SystemClock
+from microlam.errors import InvalidParameter
+from microlam.model import Drop, Trigger, function_arn
+from microlam.resources.buckets import Buckets, check_bucket
+from microlam.sources.files import Busy, Look, Moved, Whole, examine, scan
+from microlam.sources.folders import Folders
+from microlam.store import Store
+from microlam.triggers import Triggers
+
+THUMBS = function_arn("thumbs", "eu-west-1", "111111111111")
+PATIENCE = 30.0     # seconds until a test gives up on an event that must come
+QUIET = 0.1
+
+
+@dataclass
+class House:
+    """A running folder source over real files and a real store."""
+
+    folder: Path
+    data: Path
+    store: Store
+    triggers: Triggers
+    buckets: Buckets
+    said: list[str]
+    woken: asyncio.Event
+    events: list[S3Model]
+
+    def listen(self, *drops: Drop) -> None:
+        self.triggers.replace(THUMBS, [Trigger(target=THUMBS, when=drop) for drop in drops])
+
+    async def happened(self, count: int) -> list[str]:
+        """The next events, as `ObjectCreated:Put a.png`, once there are so many."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.events) < count:
+                await self.woken.wait()
+                self.woken.clear()
+                claimed = await self.store.claim(SystemClock().now(), 1000)
+                self.events += [S3Model.model_validate_json(invocation.payload) for invocation in claimed]
+        taken, self.events[:] = [said(event) for event in self.events], []
+        return taken
+
+    async def known(self, bucket: str = "uploads") -> None:
+        """Return when a bucket is followed: an event of a bucket's first file comes back."""
+        async with asyncio.timeout(PATIENCE):
+            while not await self.store.bucket_known(bucket):
+                await asyncio.sleep(0.005)
+
+
+def said(event: S3Model) -> str:
+    record = event.Records[0]
+    assert record.s3.object is not None
+    return f"{record.eventName} {unquote_plus(record.s3.object.key)}"
+
+
+@asynccontextmanager
+async def running(root: Path, *drops: Drop, poll: bool = False, quiet: float = QUIET) -> AsyncIterator[House]:
+    folder, data = root / "functions", root / "data"
+    folder.mkdir(exist_ok=True)
+    store = await Store.open(data)
+    triggers, woken = Triggers(), asyncio.Event()
+    sentences: list[str] = []
+    buckets = Buckets(folder, data, store=store, triggers=triggers, wake=woken.set, region="eu-west-1")
+    house = House(folder, data, store, triggers, buckets, sentences, woken, [])
+    if drops:
+        house.listen(*drops)
+    folders = Folders(buckets, triggers, SystemClock(), quiet=quiet, poll=poll, say=sentences.append)
+    task = asyncio.create_task(folders.run())
+    try:
+        yield house
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await store.close()
+    assert task.cancelled(), task.exception()
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> Path:
+    folder = tmp_path / "functions" / "uploads"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+async def house(tmp_path: Path, uploads: Path) -> AsyncIterator[House]:
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        await house.known()
+        yield house
+
+
+# ---- what happens to a file ------------------------------------------------------------------------------------------
+
+async def test_a_dropped_file_is_a_put_with_its_size_and_etag(house: House, uploads: Path) -> None:
+    content = b"x" * 3_000_001
+    (uploads / "a b.png").write_bytes(content)
+
+    async with asyncio.timeout(PATIENCE):
+        await house.woken.wait()
+    [invocation] = await house.store.claim(SystemClock().now(), 10)
+    [record] = S3Model.model_validate_json(invocation.payload).Records
+    assert (invocation.arn, invocation.cause, invocation.summary) == (THUMBS, "file", "uploads/a b.png created")
+    assert record.s3.object is not None
+    assert (record.s3.object.key, record.s3.object.size, record.s3.object.eTag) == ("a+b.png", len(content), hashlib.md5(content).hexdigest())
+    assert (record.eventName, record.awsRegion, record.s3.bucket.name) == ("ObjectCreated:Put", "eu-west-1", "uploads")
+
+
+async def test_a_file_s_life(house: House, uploads: Path) -> None:
+    path = uploads / "in" / "2026" / "a.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("one")
+    assert await house.happened(1) == ["ObjectCreated:Put in/2026/a.txt"]
+    path.write_text("two")
+    assert await house.happened(1) == ["ObjectCreated:Put in/2026/a.txt"]
+    path.rename(uploads / "b.txt")
+    assert sorted(await house.happened(2)) == ["ObjectCreated:Put b.txt", "ObjectRemoved:Delete in/2026/a.txt"]
+    (uploads / "b.txt").unlink()
+    assert await house.happened(1) == ["ObjectRemoved:Delete b.txt"]
+
+
+async def test_sequencers_rise(house: House, uploads: Path) -> None:
+    sequencers = []
+    for number in range(3):
+        (uploads / "a.txt").write_text("x" * number)
+        async with asyncio.timeout(PATIENCE):
+            await house.woken.wait()
+        house.woken.clear()
+        [invocation] = await house.store.claim(SystemClock().now(), 10)
+        sequencers.append(json.loads(invocation.payload)["Records"][0]["s3"]["object"]["sequencer"])
+    assert sequencers == sorted(set(sequencers))
+    assert len({len(sequencer) for sequencer in sequencers}) == 1
+
+
+async def test_a_file_replaced_in_any_way_is_one_put(house: House, uploads: Path) -> None:
+    (uploads / "a.txt").write_text("old")
+    await house.happened(1)
+    # by another moved over it
+    (uploads / ".a.txt.new").write_text("new")
+    (uploads / ".a.txt.new").rename(uploads / "a.txt")
+    assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
+    # by being deleted and written again
+    (uploads / "a.txt").unlink()
+    (uploads / "a.txt").write_text("again")
+    assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
+    # by the same content once more, as a PUT of it would be
+    os.utime(uploads / "a.txt")
+    assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
+
+
+async def test_only_keys_that_somebody_wants_are_told(tmp_path: Path, uploads: Path) -> None:
+    drops = (Drop(bucket="uploads", prefix="in/", suffix=".png"), Drop(bucket="uploads", prefix="gone/", events=("s3:ObjectRemoved:*",)))
+    async with running(tmp_path, *drops) as house:
+        await house.known()
+        for name in ("in/a.png", "in/a.jpg", "a.png", "gone/a"):
+            (uploads / name).parent.mkdir(exist_ok=True)
+            (uploads / name).write_text(name)
+        assert await house.happened(1) == ["ObjectCreated:Put in/a.png"]
+        (uploads / "gone" / "a").unlink()
+        assert await house.happened(1) == ["ObjectRemoved:Delete gone/a"]
+
+
+async def test_what_is_no_object_makes_no_event(house: House, uploads: Path) -> None:
+    for name in (".DS_Store", ".a.txt.swp", "a.txt~", "film.mkv.part", "film.mkv.crdownload", ".hidden/a.txt"):
+        (uploads / name).parent.mkdir(exist_ok=True)
+        (uploads / name).write_text("x")
+    (uploads / "folder").mkdir()
+    os.mkfifo(uploads / "pipe")
+    (uploads / "loop").symlink_to(uploads)
+    (uploads / "dangling").symlink_to(uploads / "nowhere")
+    (uploads / "a.txt").write_text("x")
+    (uploads / "z.txt").symlink_to(uploads / "a.txt")
+    assert sorted(await house.happened(2)) == ["ObjectCreated:Put a.txt", "ObjectCreated:Put z.txt"]
+    assert set(await house.store.objects("uploads")) == {"a.txt", "z.txt"}
+
+
+async def test_polling_finds_the_same(tmp_path: Path, uploads: Path) -> None:
+    async with running(tmp_path, Drop(bucket="uploads"), poll=True) as house:
+        await house.known()
+        (uploads / "a.txt").write_text("x")
+        assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
+
+
+async def test_two_buckets_are_kept_apart(tmp_path: Path, uploads: Path) -> None:
+    async with running(tmp_path, Drop(bucket="uploads"), Drop(bucket="uploads-2")) as house:
+        await house.known()
+        await house.known("uploads-2")
+        (uploads / "a.txt").write_text("x")
+        (house.data / "buckets" / "uploads-2" / "b.txt").write_text("x")
+        assert sorted(await house.happened(2)) == ["ObjectCreated:Put a.txt", "ObjectCreated:Put b.txt"]
+        assert (set(await house.store.objects("uploads")), set(await house.store.objects("uploads-2"))) == ({"a.txt"}, {"b.txt"})
+
+
+# ---- whole or not ----------------------------------------------------------------------------------------------------
+
+WRITER = """
+import sys
+file = open(sys.argv[1], "wb", buffering=0)
+file.write(b"first half, ")
+print("open", flush=True)
+sys.stdin.readline()
+file.write(b"second half")
+"""
+
+
+async def writer(path: Path) -> asyncio.subprocess.Process:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", WRITER, str(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert await process.stdout.readline() == b"open\n"
+    return process
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read leases are Linux's")
+async def test_a_file_that_somebody_still_writes_waits_however_long_he_pauses(house: House, uploads: Path) -> None:
+    # given a writer who pauses for much longer than a moment
+    process = await writer(uploads / "a.bin")
+    (uploads / "b.bin").write_bytes(b"whole")
+    assert await house.happened(1) == ["ObjectCreated:Put b.bin"]
+    os.utime(uploads / "b.bin")
+    assert await house.happened(1) == ["ObjectCreated:Put b.bin"]
+    # when he goes on and ends
+    await process.communicate(b"go on\n")
+    # then the file is told once, as it is now
+    assert await house.happened(1) == ["ObjectCreated:Put a.bin"]
+    assert (await house.store.objects("uploads"))["a.bin"].size == len(b"first half, second half")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read leases are Linux's")
+async def test_a_writer_who_comes_while_a_file_is_examined_is_not_noticed_by_the_server(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("x")
+    status = path.stat()
+    look = Look(status.st_size, status.st_mtime_ns, status.st_ino)
+    # Opening for writing breaks a lease, and the signal for that would end a process that did not choose another one.
+    code = "import sys\nfor _ in range(20000): open(sys.argv[1], 'r+b').close()"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(path))
+    verdicts = Counter[type[object]]()
+    while process.returncode is None:
+        verdicts[type(await asyncio.to_thread(examine, path, look))] += 1
+    assert set(verdicts) <= {Whole, Busy}
+    assert verdicts[Whole]
+
+
+def test_a_file_that_is_another_than_the_one_that_was_quiet_has_moved(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("x")
+    look = scan(tmp_path).files["a.txt"]
+    path.write_text("longer")
+    assert examine(path, look) == Moved(scan(tmp_path).files["a.txt"])
+    path.unlink()
+    assert examine(path, look) == Moved(None)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+async def test_an_unreadable_file_is_said_and_read_when_it_may_be(house: House, uploads: Path) -> None:
+    path = uploads / "a.txt"
+    path.touch(mode=0o000)
+    (uploads / "b.txt").write_text("x")
+    assert await house.happened(1) == ["ObjectCreated:Put b.txt"]
+    path.chmod(0o600)
+    assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
+    assert any("a.txt cannot be read" in sentence for sentence in house.said)
+
+
+async def test_a_name_that_is_not_utf_8_is_said_and_harms_no_other(house: House, uploads: Path) -> None:
+    with open(os.fsencode(uploads) + b"/\xff.txt", "wb") as file:
+        file.write(b"x")
+    (uploads / "a.txt").write_text("x")
+    assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
+    assert any("not UTF-8" in sentence for sentence in house.said)
+
+
+# ---- restarts --------------------------------------------------------------------------------------------------------
+
+async def test_files_that_are_there_at_the_very_first_start_are_no_events(tmp_path: Path, uploads: Path) -> None:
+    (uploads / "old.txt").write_text("old")
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        await house.known()
+        (uploads / "new.txt").write_text("new")
+        assert await house.happened(1) == ["ObjectCreated:Put new.txt"]
+        (uploads / "old.txt").write_text("changed")
+        assert await house.happened(1) == ["ObjectCreated:Put old.txt"]
+
+
+async def test_a_file_dropped_while_the_server_starts_is_an_event(tmp_path: Path, uploads: Path) -> None:
+    (uploads / "old.txt").write_text("old")
+    await asyncio.to_thread(wait_for_another_file_time, tmp_path)
+    # dropped after the source was made, before it gets to run
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        await asyncio.to_thread(wait_for_another_file_time, tmp_path)
+        (uploads / "early.txt").write_text("x")
+        assert await house.happened(1) == ["ObjectCreated:Put early.txt"]
+
+
+def wait_for_another_file_time(folder: Path) -> None:
+    """File times are those of the kernel's last tick; let one pass."""
+    now, probe = time.time_ns(), folder / "probe"
+    while True:
+        probe.write_text("x")
+        if probe.stat().st_ctime_ns > now:
+            return
+
+
+async def test_what_happened_while_the_server_was_down_is_told_at_the_start(tmp_path: Path, uploads: Path) -> None:
+    for name in ("same", "replaced", "deleted"):
+        (uploads / name).write_text(name)
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        await house.known()
+    (uploads / "replaced").write_text("replaced by this")
+    (uploads / "deleted").unlink()
+    (uploads / "dropped").write_text("x")
+
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        assert sorted(await house.happened(3)) == ["ObjectCreated:Put dropped", "ObjectCreated:Put replaced", "ObjectRemoved:Delete deleted"]
+    # and nothing twice
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        (uploads / "last").write_text("x")
+        assert await house.happened(1) == ["ObjectCreated:Put last"]
+
+
+async def test_a_folder_that_was_copied_as_a_whole_is_not_told_again(tmp_path: Path, uploads: Path) -> None:
+    (uploads / "old.txt").write_text("old")
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        await house.known()
+        (uploads / "a.txt").write_text("x")
+        await house.happened(1)
+    # other inodes, the same times and contents
+    shutil.copytree(uploads, tmp_path / "copy")
+    shutil.rmtree(uploads)
+    (tmp_path / "copy").rename(uploads)
+
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        (uploads / "b.txt").write_text("x")
+        assert await house.happened(1) == ["ObjectCreated:Put b.txt"]
+
+
+# ---- where buckets are -----------------------------------------------------------------------------------------------
+
+async def test_without_a_folder_beside_the_functions_a_bucket_is_under_the_data_folder(tmp_path: Path) -> None:
+    async with running(tmp_path, Drop(bucket="inbox")) as house:
+        await house.known("inbox")
+        assert house.buckets.places() == {"inbox": tmp_path / "data" / "buckets" / "inbox"}
+        (tmp_path / "data" / "buckets" / "inbox" / "a.txt").write_text("x")
+        assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
+
+
+async def test_a_folder_made_beside_the_functions_is_used_from_then_on(tmp_path: Path) -> None:
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        await house.known()
+        (tmp_path / "data" / "buckets" / "uploads" / "a.txt").write_text("x")
+        assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
+        (house.folder / "uploads").mkdir()
+        (house.folder / "uploads" / "b.txt").write_text("x")
+        # nobody deleted a.txt
+        assert await house.happened(1) == ["ObjectCreated:Put b.txt"]
+
+
+async def test_a_folder_that_is_deleted_and_made_again_is_followed_on(house: House, uploads: Path) -> None:
+    (uploads / "a.txt").write_text("x")
+    await house.happened(1)
+    shutil.rmtree(uploads)
+    assert await house.happened(1) == ["ObjectRemoved:Delete a.txt"]
+    uploads.mkdir()
+    (uploads / "b.txt").write_text("x")
+    assert await house.happened(1) == ["ObjectCreated:Put b.txt"]
+    (uploads / "c.txt").write_text("x")
+    assert await house.happened(1) == ["ObjectCreated:Put c.txt"]
+
+
+async def test_a_bucket_listened_to_later_is_not_told_of_what_was_before(tmp_path: Path, uploads: Path) -> None:
+    (uploads / "old.txt").write_text("old")
+    async with running(tmp_path) as house:
+        await asyncio.to_thread(wait_for_another_file_time, tmp_path)
+        house.listen(Drop(bucket="uploads"))
+        await house.known()
+        (uploads / "a.txt").write_text("x")
+        assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
+        # nobody listens for a while
+        house.listen()
+        await stopped_following(house)
+        (uploads / "b.txt").write_text("x")
+        await asyncio.to_thread(wait_for_another_file_time, tmp_path)
+        house.listen(Drop(bucket="uploads"))
+        async with asyncio.timeout(PATIENCE):
+            while "b.txt" not in await house.store.objects("uploads"):
+                await asyncio.sleep(0.005)
+        (uploads / "c.txt").write_text("x")
+        assert await house.happened(1) == ["ObjectCreated:Put c.txt"]
+
+
+async def stopped_following(house: House) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while any("Follower.run" in repr(task.get_coro()) for task in asyncio.all_tasks()):
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("name", ["uploads", "in", "My_Files", "a.b-c", "9", "x" * 63])
+def test_names_that_a_bucket_may_have(name: str) -> None:
+    check_bucket(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".git", "a/b", "a b", "-a", "ä", "x" * 64, "a\n"])
+def test_names_that_no_bucket_may_have(name: str) -> None:
+    with pytest.raises(InvalidParameter, match="cannot be a bucket: use up to 63 letters"):
+        check_bucket(name)
+
+
+# ---- many ------------------------------------------------------------------------------------------------------------
+
+async def test_ten_thousand_files_at_once_are_all_told_and_none_twice(house: House, uploads: Path) -> None:
+    names = [f"{number % 20:02}/{number:05}.txt" for number in range(10_000)]
+    for folder in {name[:2] for name in names}:
+        (uploads / folder).mkdir()
+
+    def write(drop: Callable[[Path], object]) -> None:
+        for name in names:
+            drop(uploads / name)
+
+    await asyncio.to_thread(write, lambda path: path.write_bytes(b"x"))
+    assert sorted(await house.happened(10_000)) == [f"ObjectCreated:Put {name}" for name in sorted(names)]
+    await asyncio.to_thread(write, Path.unlink)
+    assert sorted(await house.happened(10_000)) == [f"ObjectRemoved:Delete {name}" for name in sorted(names)]
+    assert await house.store.objects("uploads") == {}
+    assert await nothing_more(house, uploads)
+
+
+async def nothing_more(house: House, uploads: Path) -> bool:
+    """Whether the next event is that of a file dropped now."""
+    (uploads / "last.txt").write_text("x")
+    last: Sequence[str] = await house.happened(1)
+    return last == ["ObjectCreated:Put last.txt"]
