@@ -88,7 +88,7 @@ def measure() -> list[tuple[str, str, str]]:
 
 
 def row(peer: Peer) -> tuple[str, str, str]:
-    version = ""
+    version = "?"
     with microlam({"hello.py": peer.handler}) as reference:
         try:
             version = install(peer)
@@ -116,7 +116,9 @@ def cell(reference: Server, server: Server, connections: int, flags: tuple[str, 
 
 
 def because(error: BaseException) -> str:
-    return textwrap.shorten(f"not measured: {error}", 300).replace("|", "/")
+    lines = str(error).strip().splitlines() or [repr(error)]
+    said = dict.fromkeys(textwrap.shorten(line, 150) for line in (lines[0], lines[-1]))
+    return f"not measured: {' … '.join(said)}".replace("|", "/")
 
 
 def install(peer: Peer) -> str:

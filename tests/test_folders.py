@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,10 +61,21 @@ class House:
         return taken
 
     async def known(self, bucket: str = "uploads") -> None:
-        """Return when a bucket is followed: an event of a bucket's first file comes back."""
-        async with asyncio.timeout(PATIENCE):
-            while not await self.store.bucket_known(bucket):
-                await asyncio.sleep(0.005)
+        """Return when what was in a bucket first has been taken in."""
+        await until(lambda: self.store.bucket_known(bucket))
+
+    async def has(self, key: str) -> bool:
+        return key in await self.store.objects("uploads")
+
+    async def follows_nothing(self) -> bool:
+        return not any("Follower.run" in repr(task.get_coro()) for task in asyncio.all_tasks())
+
+
+async def until(look: Callable[[], Awaitable[bool]]) -> None:
+    """Look again and again, for what comes without saying so."""
+    async with asyncio.timeout(PATIENCE):
+        while not await look():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 def said(event: S3Model) -> str:
@@ -282,11 +293,13 @@ async def test_an_unreadable_file_is_said_and_read_when_it_may_be(house: House, 
 
 
 async def test_a_name_that_is_not_utf_8_is_said_and_harms_no_other(house: House, uploads: Path) -> None:
-    with open(os.fsencode(uploads) + b"/\xff.txt", "wb") as file:
-        file.write(b"x")
+    (uploads / os.fsdecode(b"\xff.txt")).write_text("x")
     (uploads / "a.txt").write_text("x")
     assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
     assert any("not UTF-8" in sentence for sentence in house.said)
+    (uploads / os.fsdecode(b"\xff.txt")).unlink()
+    (uploads / "b.txt").write_text("x")
+    assert await house.happened(1) == ["ObjectCreated:Put b.txt"]
 
 
 # ---- restarts --------------------------------------------------------------------------------------------------------
@@ -396,21 +409,13 @@ async def test_a_bucket_listened_to_later_is_not_told_of_what_was_before(tmp_pat
         assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
         # nobody listens for a while
         house.listen()
-        await stopped_following(house)
+        await until(house.follows_nothing)
         (uploads / "b.txt").write_text("x")
         await asyncio.to_thread(wait_for_another_file_time, tmp_path)
         house.listen(Drop(bucket="uploads"))
-        async with asyncio.timeout(PATIENCE):
-            while "b.txt" not in await house.store.objects("uploads"):
-                await asyncio.sleep(0.005)
+        await until(lambda: house.has("b.txt"))
         (uploads / "c.txt").write_text("x")
         assert await house.happened(1) == ["ObjectCreated:Put c.txt"]
-
-
-async def stopped_following(house: House) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while any("Follower.run" in repr(task.get_coro()) for task in asyncio.all_tasks()):
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("name", ["uploads", "in", "My_Files", "a.b-c", "9", "x" * 63])

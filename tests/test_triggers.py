@@ -20,7 +20,8 @@ THUMBS, NIGHTLY = function_arn("thumbs", account="111111111111"), function_arn("
 EVERYTHING = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
 
 
-def drop(bucket: str = "uploads", prefix: str = "", suffix: str = "", target: str = THUMBS, enabled: bool = True, events: tuple[str, ...] = EVERYTHING) -> Trigger:
+def drop(bucket: str = "uploads", *, prefix: str = "", suffix: str = "", target: str = THUMBS, enabled: bool = True,
+         events: tuple[str, ...] = EVERYTHING) -> Trigger:
     return Trigger(target=target, when=Drop(bucket=bucket, prefix=prefix, suffix=suffix, events=events), enabled=enabled)
 
 

@@ -46,3 +46,45 @@ class FunctionElsewhere(MicrolamError):
     """Functions from '{theirs}' are not reachable in this region ('{ours}')"""
 
     code, status = "ResourceNotFoundException", 404
+
+
+class RequestCutShort(BadRequest):
+    """Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed."""
+
+    code, status = "RequestTimeout", 408
+
+
+# ---- signatures ------------------------------------------------------------------------------------------------------
+
+class SignatureRefused(MicrolamError):
+    """{reason}"""
+
+    status = 403
+    codes = ("InvalidSignatureException", "SignatureDoesNotMatch")      # in JSON, in XML
+
+    def __init__(self, protocol: str, **facts: object) -> None:
+        super().__init__(**facts)
+        self.code = self.codes[0 if protocol.endswith("json") else 1]
+
+
+class SignatureMissing(SignatureRefused):
+    """Request is missing Authentication Token"""
+
+    codes = ("MissingAuthenticationTokenException", "MissingAuthenticationToken")
+
+
+class SignatureIncomplete(SignatureRefused):
+    """Authorization header requires 'Credential', 'Signature' and 'SignedHeaders' parameters, and a date."""
+
+    codes = ("IncompleteSignatureException", "IncompleteSignature")
+
+
+class KeyUnknown(SignatureRefused):
+    """The security token included in the request is invalid."""
+
+    codes = ("UnrecognizedClientException", "InvalidClientTokenId")
+
+
+class SignatureWrong(SignatureRefused):
+    """The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. \
+Consult the service documentation for details."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -36,6 +36,9 @@ class WireRequest:
     headers: CIMultiDict[str] | CIMultiDictProxy[str] = field(default_factory=CIMultiDict)
     body: bytes = b""
 
+    def with_body(self, body: bytes) -> WireRequest:
+        return replace(self, body=body) if body else self
+
     @cached_property
     def arguments(self) -> MultiDict[str]:
         return MultiDict(parse_qsl(self.query, keep_blank_values=True))
@@ -62,6 +65,7 @@ class Service:
         self.table = table
         self.name = str(table.metadata["service"])
         self.protocol = str(table.metadata["protocol"])
+        self.signing_name = str(table.metadata.get("signingName") or table.metadata["endpointPrefix"])
 
     # ---- which operation ----------------------------------------------------------------------------------------
 

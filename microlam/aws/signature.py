@@ -108,8 +108,8 @@ def is_valid(request: Signed, signature: Signature, secret_key: str) -> bool:
     headers = _collected(request.headers)
     if "host" not in signature.signed_headers or signature.scope.date != signature.time[:8] or not _body_fits(request, headers):
         return False
-    expected = (_sign(canonical, signature, secret_key) for canonical in _canonical_forms(request, headers, signature))
-    return any([hmac.compare_digest(one, signature.signature) for one in expected])
+    made = (_sign(canonical, signature, secret_key) for canonical in _canonical_forms(request, headers, signature))
+    return any(hmac.compare_digest(one.encode(), _bytes(signature.signature)) for one in made)
 
 
 def untimely(signature: Signature, now: datetime) -> str | None:
@@ -136,7 +136,7 @@ def _body_fits(request: Signed, headers: Mapping[str, str]) -> bool:
 def _canonical_forms(request: Signed, headers: Mapping[str, str], signature: Signature) -> Iterator[str]:
     """Every form that AWS's own signers give a request: S3's path is encoded once, others' twice; some sign a query as it was sent."""
     parts = [part for part in request.query.split("&") if part and not part.startswith("X-Amz-Signature=")]
-    path = request.path if signature.scope.service == "s3" else quote(_without_dots(request.path), safe="/~")
+    path = request.path if signature.scope.service == "s3" else quote(_bytes(_without_dots(request.path)), safe="/~")
     hashes = [headers["x-amz-content-sha256"]] if "x-amz-content-sha256" in headers else [hashlib.sha256(request.body).hexdigest()]
     if signature.expires is not None and signature.scope.service == "s3":
         hashes = [UNSIGNED, *hashes]
@@ -152,7 +152,12 @@ def _query(parts: Sequence[str]) -> str:
 
 
 def _encoded(text: str) -> str:
-    return quote(unquote_to_bytes(text), safe="-_.~")
+    return quote(unquote_to_bytes(_bytes(text)), safe="-_.~")
+
+
+def _bytes(text: str) -> bytes:
+    """Text as it came over the wire, also where it is not UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _without_dots(path: str) -> str:
@@ -195,7 +200,7 @@ def sign(
 
 
 def _sign(canonical: str, signature: Signature, secret_key: str) -> str:
-    digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
+    digest = hashlib.sha256(_bytes(canonical)).hexdigest()
     text = f"{ALGORITHM}\n{signature.time}\n{signature.scope}\n{digest}"
     key = f"AWS4{secret_key}".encode()
     for part in (signature.scope.date, signature.scope.region, signature.scope.service, "aws4_request"):
@@ -223,7 +228,7 @@ def dechunked(body: bytes) -> bytes:
     while True:
         end = body.index(b"\r\n", at)
         size = int(body[at:end].partition(b";")[0], 16)
-        if size == 0:
+        if size <= 0:
             return bytes(content)
         at = end + 2 + size
         if body[at:at + 2] != b"\r\n":

@@ -23,9 +23,9 @@ class Run:
     memory: int                 # most resident bytes
     output: bytes = b""
     dropped: int = 0            # bytes of output beyond the limit
-    cold: bool = False
+    first: bool = False         # of its worker
     runtime: str = ""           # "3.11.7", as far as it got to say so
-    init: float | None = None   # seconds, where the import succeeded
+    init: float | None = None   # seconds, where this invocation waited for the import
     init_output: bytes = b""
     init_failed: float | None = None    # seconds, where it did not
     error: str = ""             # errorType, where it was not the handler's own
@@ -37,17 +37,28 @@ def log_of(run: Run) -> bytes:
     return _json_log(run) if run.version.log_format == "JSON" else _text_log(run)
 
 
+def plain_log(version: Version, id: str, duration: float, memory: int, output: bytes) -> bytes:
+    """The text log of an invocation of which nothing special is to be told, as nearly all are."""
+    start = f"START RequestId: {id} Version: {version.number}\n"
+    end = _report(version, id, duration, memory)
+    if not output:
+        return f"{start}{end}\n".encode()
+    return b"".join((start.encode(), _ended(output), end.encode(), b"\n"))
+
+
+def _report(version: Version, id: str, duration: float, memory: int) -> str:
+    milliseconds = duration * 1000
+    return (
+        f"END RequestId: {id}\nREPORT RequestId: {id}\tDuration: {milliseconds:.2f} ms\tBilled Duration: {math.ceil(milliseconds)} ms"
+        f"\tMemory Size: {version.memory} MB\tMax Memory Used: {megabytes(memory)} MB\t"
+    )
+
+
 def _text_log(run: Run) -> bytes:
     id = run.id
-    milliseconds = run.duration * 1000
     start = f"START RequestId: {id} Version: {run.version.number}\n"
-    end = (
-        f"END RequestId: {id}\nREPORT RequestId: {id}\tDuration: {milliseconds:.2f} ms\tBilled Duration: {math.ceil(milliseconds)} ms"
-        f"\tMemory Size: {run.version.memory} MB\tMax Memory Used: {megabytes(run.memory)} MB\t"
-    )
-    if not run.cold and not run.error:
-        return b"".join((start.encode(), _whole_lines(run), end.encode(), b"\n"))
-    first = f"INIT_START Runtime Version: {_runtime(run)}\tRuntime Version ARN: {_runtime_arn(run)}\n" if run.cold else ""
+    end = _report(run.version, id, run.duration, run.memory)
+    first = f"INIT_START Runtime Version: {_runtime(run)}\tRuntime Version ARN: {_runtime_arn(run)}\n" if run.first else ""
     if run.init_failed is not None:
         start = f"INIT_REPORT Init Duration: {run.init_failed * 1000:.2f} ms\tPhase: init\tStatus: error\tError Type: {run.error}\n{start}"
     if run.init is not None:
@@ -76,7 +87,7 @@ def _json_log(run: Run) -> bytes:
         report |= {"status": "timeout" if run.error == "Sandbox.Timedout" else "error", "errorType": run.error}
     first = {"initializationType": "on-demand", "phase": "init", "runtimeVersion": _runtime(run), "runtimeVersionArn": _runtime_arn(run)}
     return b"".join((
-        _event("initStart", first) if run.cold else b"",
+        _event("initStart", first) if run.first else b"",
         _ended(run.init_output),
         _event("start", {"requestId": run.id, "version": run.version.number}),
         _whole_lines(run),

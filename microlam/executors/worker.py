@@ -11,8 +11,7 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -20,14 +19,14 @@ from typing import Protocol
 from microlam.executors import WorkerStatistics, logs
 from microlam.executors.workers.frames import CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.zygotes import Zygote
-from microlam.model import Invocation, Outcome, Version
+from microlam.model import Invocation, Outcome, Version, new_id
 
 INIT_TIMEOUT = 10.0     # seconds an import may take; Lambda's
 LONG = 0.02             # seconds after which a running invocation is looked after
 GRACE = 2.0             # seconds in which a killed process is expected to be gone
 
 
-class NeverBegun(Exception):  # noqa: N818
+class NeverBegun(Exception):
     """The worker ended before it read the invocation: another may run it."""
 
 
@@ -60,41 +59,47 @@ class Worker:
         self.peak = 0                   # most resident bytes
         self.over = False               # killed or ended: nothing more is to be sent
         self._zygote, self._keeper = zygote, keeper
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._log_limit = log_limit
         self._log_position = self._trimmed = 0
-        self._runtime = ""
+        self._runtime = self._runtime_name = ""
         self._init: float | None = None
         self._init_output = b""
-        self._ready = self._gone = self._unread = False
+        self._ready = self._gone = self._unread = self._overdue = False
+        self._cold = True
         self._invocation: Invocation | None = None
         self._waiter: asyncio.Future[Outcome] | None = None
         self._warmed: asyncio.Future[Outcome | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._overdue = False
-        self._began = self._loop.time()
+        self._began = self.loop.time()
         self._began_at = self.since
         self._outgoing = b""
-        self._incoming = b""
+        self._incoming = bytearray()
 
     # ---- the server's wishes ------------------------------------------------------------------------------------
 
     def start(self, configuration: Mapping[str, object], *, fresh: bool) -> None:
         """Have the process made, and tell it what it is."""
-        self._log = open_log()
         self._socket, theirs = socket.socketpair()
+        try:
+            self._log = open_log()
+        except OSError:
+            self._socket.close()
+            theirs.close()
+            raise
         self._socket.setblocking(False)
-        self._loop.add_reader(self._socket, self._readable)
+        self.loop.add_reader(self._socket, self._readable)
         self._zygote.start(self.place.number, self, theirs, self._log, fresh=fresh)
         text = json.dumps(configuration).encode()
         frame = CONFIGURATION.pack(len(text)) + text
         # One that is exec'd reads it twice: before, for its environment, and after.
         self._send(frame + frame if fresh or not self._zygote.forks else frame)
-        self._timer = self._loop.call_at(self._began + max(INIT_TIMEOUT, self.version.timeout), self._out_of_time)
+        self._arm(self._began + max(INIT_TIMEOUT, self.version.timeout), self._run_out_of_time)
+        self._keeper.lasts(self)
 
     def invoke(self, invocation: Invocation) -> asyncio.Future[Outcome]:
         """Send an invocation; the future has its outcome, or NeverBegun."""
-        self._waiter = waiter = self._loop.create_future()
+        self._waiter = waiter = self.loop.create_future()
         self._invocation = invocation
         if self.over:
             waiter.set_exception(NeverBegun())
@@ -107,7 +112,7 @@ class Worker:
 
     def warmed(self) -> asyncio.Future[Outcome | None]:
         """Import only; the future has None, or how the import failed."""
-        self._warmed = self._loop.create_future()
+        self._warmed = self.loop.create_future()
         return self._warmed
 
     def kill(self) -> None:
@@ -117,7 +122,7 @@ class Worker:
         self.over = True
         self._zygote.kill(self.place.number)
         # A process in the kernel's hands may be late; nobody waits for it longer than this.
-        self._rearm(GRACE, self.ended, None)
+        self._arm(self.loop.time() + GRACE, lambda: self.ended(None))
 
     @property
     def busy(self) -> bool:
@@ -134,18 +139,234 @@ class Worker:
 
     def _begin(self) -> None:
         """Execution begins now: so does the time it has."""
-        self._began = self._loop.time()
+        self._began = self.loop.time()
         self._began_at = datetime.now(UTC)
-        # One timer an invocation: most are over before it is due for the first time.
-        self._timer = self._loop.call_at(self._began + LONG, self._lasts)
+        # One timer an invocation; most are over before it is due for the first time.
+        self._arm(self._began + LONG, self._last)
 
-    def _lasts(self) -> None:
+    def _last(self) -> None:
         self._keeper.lasts(self)
-        self._rearm(self._began + self.version.timeout - self._loop.time(), self._out_of_time)
+        self._arm(self._began + self.version.timeout, self._run_out_of_time)
 
-    def _out_of_time(self) -> None:
+    def _run_out_of_time(self) -> None:
         self._overdue = True
         self.kill()
 
-    def _rearm[*Ts](self, delay: float, call: object, *arguments: object) -> None:
-        raise NotImplementedError
+    def _arm(self, when: float, call: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_at(when, call)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # ---- the socket ---------------------------------------------------------------------------------------------
+
+    def _send(self, frame: bytes) -> None:
+        if self._outgoing:
+            self._outgoing += frame
+            return
+        try:
+            sent = self._socket.send(frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._unread = True     # it has closed its end; the zygote will say why
+            return
+        if sent < len(frame):
+            self._outgoing = frame[sent:]
+            self.loop.add_writer(self._socket, self._writable)
+
+    def _writable(self) -> None:
+        frame, self._outgoing = self._outgoing, b""
+        self.loop.remove_writer(self._socket)
+        self._send(frame)
+
+    def _readable(self) -> None:
+        received = self._receive()
+        if received is None:
+            return
+        if not received or not self._parse(received):
+            # No reply can come any more. As a rule it is ending; if the handler only closed our socket, or wrote into it, it must.
+            self.loop.remove_reader(self._socket)
+            self.kill()
+
+    def _receive(self) -> bytes | None:
+        """What has come; None if nothing has, empty at the end."""
+        try:
+            # Not more at once while a frame begins: to allocate a large buffer takes longer than all else.
+            return self._socket.recv(1 << 18 if self._incoming else 1 << 16)
+        except BlockingIOError:
+            return None
+        except OSError:
+            self._unread = True     # reset: it ended with something still unread
+            return b""
+
+    def _parse(self, received: bytes) -> bool:
+        """Take the frames that are whole; false at the first that is none of ours."""
+        incoming: bytes | bytearray = received
+        if self._incoming:
+            self._incoming += received
+            incoming = self._incoming
+        while len(incoming) >= REPLY.size:
+            mark, kind, size, seconds, peak, end, dropped = REPLY.unpack_from(incoming)
+            whole = REPLY.size + size
+            if mark != MARK or size > REPLY_LIMIT:
+                return False
+            if len(incoming) < whole:
+                break
+            payload, incoming = bytes(incoming[REPLY.size:whole]), incoming[whole:]
+            if not self._take(kind, payload, seconds, peak, end, dropped):
+                return False
+        if incoming is not self._incoming:
+            self._incoming = bytearray(incoming)
+        return True
+
+    # ---- what became of it --------------------------------------------------------------------------------------
+
+    def _take(self, kind: int, payload: bytes, seconds: float, peak: int, end: int, dropped: int) -> bool:
+        """One frame; false if it makes no sense here."""
+        if peak > self.peak:
+            self.peak = peak
+        if kind in (SUCCEEDED, FAILED) and self._ready and self._invocation is not None and not self._overdue:
+            output, dropped = self._output(end, dropped)
+            self._disarm()
+            self._settle("succeeded" if kind == SUCCEEDED else "failed", payload, duration=seconds, output=output, dropped=dropped)
+            if not self.over:
+                self._keeper.freed(self)
+        elif kind == READY and not self._ready:
+            self._become_ready(payload, seconds, end)
+        elif kind == UNUSABLE and not self._ready:
+            self._fail_to_start(payload, seconds, end)
+        else:
+            return self._overdue
+        return True
+
+    def _become_ready(self, runtime: bytes, seconds: float, end: int) -> None:
+        self._ready = True
+        self._runtime, self._init = runtime.decode(), seconds
+        self._runtime_name = f"Python {self._runtime}"
+        self._init_output, _ = self._output(end, 0)
+        if self._invocation is not None:
+            self._begin()
+            return
+        self._cold = False
+        self._disarm()
+        if self._warmed is not None and not self._warmed.done():
+            self._warmed.set_result(None)
+        if not self.over:
+            self._keeper.freed(self)
+
+    def _fail_to_start(self, payload: bytes, seconds: float, end: int) -> None:
+        error = json.loads(payload)
+        error["requestId"] = self._invocation.id if self._invocation else new_id()
+        self._init_output, _ = self._output(end, 0)
+        self._settle("failed", json.dumps(error).encode(), init_failed=seconds, error=error["errorType"])
+        self.kill()
+
+    def started(self, pid: int) -> None:
+        """The process is there."""
+        self.pid = pid
+
+    def ended(self, status: int | None) -> None:
+        """The process has ended, with this wait status; None where nobody knows."""
+        if self._gone:
+            return
+        self.over = True
+        while (received := self._receive()) and self._parse(received):
+            pass    # what it said before it ended
+        self._gone = True
+        self._disarm()
+        if self._invocation is not None or (self._warmed is not None and not self._warmed.done()):
+            self._give_up(status)
+        self.loop.remove_reader(self._socket)
+        self.loop.remove_writer(self._socket)
+        self._socket.close()
+        os.close(self._log)
+        self._keeper.ended(self)
+
+    def _give_up(self, status: int | None) -> None:
+        """Say how the invocation ended whose worker did."""
+        if self._ready and self._unread and self._waiter is not None and not self._overdue:
+            if not self._waiter.done():
+                self._waiter.set_exception(NeverBegun())
+            return
+        id = self._invocation.id if self._invocation else new_id()
+        output, dropped = self._output(os.fstat(self._log).st_size, 0)
+        if not self._ready:
+            self._init_output, output = output, b""
+        if self._overdue:
+            limit = self.version.timeout if self._ready else max(INIT_TIMEOUT, self.version.timeout)
+            error, sentence = "Sandbox.Timedout", logs.timeout_sentence(id, limit)
+            how, duration = "timed_out", limit
+        else:
+            error, sentence = "Runtime.ExitError", logs.exit_sentence(id, status)
+            how, duration = "crashed", self.loop.time() - self._began
+        payload = logs.platform_error(error, sentence)
+        self._settle(how, payload, duration=duration, output=output, dropped=dropped, error=error, sentence=sentence)
+
+    def _settle(
+        self, status: str, payload: bytes, *, duration: float = 0.0, output: bytes = b"", dropped: int = 0,
+        init_failed: float | None = None, error: str = "", sentence: str = "",
+    ) -> None:
+        """Give whoever waits the outcome."""
+        invocation, waiter, version = self._invocation, self._waiter, self.version
+        id = invocation.id if invocation is not None else ""
+        init = self._init if self._cold else None
+        if self.invocations and not error and not dropped and version.log_format != "JSON":
+            log = logs.plain_log(version, id, duration, self.peak, output)
+        else:
+            log = logs.log_of(logs.Run(
+                version=version, id=id, duration=duration, memory=self.peak, output=output, dropped=dropped, first=self.invocations == 0,
+                runtime=self._runtime, init=init, init_output=self._init_output, init_failed=init_failed, error=error, sentence=sentence,
+            ))
+        outcome = Outcome(
+            status=status, payload=payload, version=version.number, logs=log, started_at=self._began_at, duration=duration, init=init,
+            cold=self._cold, memory=self.peak, log_stream=self.place.log_stream, runtime=self._runtime_name,
+        )
+        self._invocation = self._waiter = None
+        self._init_output = b""
+        self._cold = False
+        self.invocations += 1
+        if waiter is not None and not waiter.done():
+            waiter.set_result(outcome)
+        if self._warmed is not None and not self._warmed.done():
+            self._warmed.set_result(outcome)
+
+    # ---- output -------------------------------------------------------------------------------------------------
+
+    def _output(self, end: int, dropped: int) -> tuple[bytes, int]:
+        """The log's new part, as far as the limit goes, and how many bytes went beyond it."""
+        start = self._log_position
+        if end == start:
+            return b"", dropped
+        if end < start:         # a program opened /dev/stdout and cut it off
+            start = 0
+        output = os.pread(self._log, min(end - start, self._log_limit), start)
+        dropped += self._trimmed + end - start - len(output)
+        self._log_position, self._trimmed = end, 0
+        if end > self._log_limit:
+            os.ftruncate(self._log, 0)
+            self._log_position = 0
+        return output, dropped
+
+    def trim(self) -> None:
+        """Keep the log from growing without end while something writes to it."""
+        size = os.fstat(self._log).st_size
+        kept = self._log_position + self._log_limit
+        if size > kept:
+            os.ftruncate(self._log, kept)
+            self._trimmed += size - kept
+
+
+def open_log() -> int:
+    """A file without a name that everybody appends to."""
+    if hasattr(os, "memfd_create"):
+        log = os.memfd_create("microlam-log")
+    else:
+        with tempfile.TemporaryFile() as file:
+            log = os.dup(file.fileno())
+    fcntl.fcntl(log, fcntl.F_SETFL, os.O_APPEND)
+    return log

@@ -5,9 +5,10 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
+from functools import cache
 
 from microlam import declare
+from microlam.cron import check
 from microlam.errors import MicrolamError
 from microlam.functions.reading import Mark
 from microlam.model import Drop, Route, Schedule, Trigger
@@ -19,7 +20,6 @@ DROP_EVENTS = (
     "s3:ObjectCreated:*", "s3:ObjectCreated:Put", "s3:ObjectCreated:Post", "s3:ObjectCreated:Copy", "s3:ObjectCreated:CompleteMultipartUpload",
     "s3:ObjectRemoved:*", "s3:ObjectRemoved:Delete", "s3:ObjectRemoved:DeleteMarkerCreated",
 )
-_EXPRESSION = re.compile(r"(?:rate|cron|at)\(.+\)")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _QUALIFIER = re.compile(r"\$LATEST|[a-zA-Z0-9-_]{1,128}")
 
@@ -38,7 +38,7 @@ def read_mark(mark: Mark) -> Declared:
     if mark.problem:
         raise ValueError(mark.problem)
     try:
-        bound = inspect.signature(getattr(declare, mark.kind)).bind(*mark.positional, **mark.named)
+        bound = _signature(mark.kind).bind(*mark.positional, **mark.named)
     except TypeError as error:
         raise ValueError(f"@{mark.kind}: {error}") from None
     bound.apply_defaults()
@@ -47,6 +47,11 @@ def read_mark(mark: Mark) -> Declared:
     if qualifier is not None and not (isinstance(qualifier, str) and _QUALIFIER.fullmatch(qualifier)):
         raise ValueError(f"@{mark.kind}: qualifier must be the name of an alias or a version number, not {qualifier!r}")
     return Declared(when=_when(mark.kind, said), origin="decorator", qualifier=qualifier)
+
+
+@cache
+def _signature(kind: str) -> inspect.Signature:
+    return inspect.signature(getattr(declare, kind))
 
 
 def _when(kind: str, said: Mapping[str, object]) -> When:
@@ -66,15 +71,12 @@ def read_route(route: object) -> Route:
 
 
 def read_schedule(expression: object, timezone: object = "UTC") -> Schedule:
-    """`rate(5 minutes)` in a time zone; ValueError where it is neither."""
+    """`rate(5 minutes)` in a time zone; ValueError where EventBridge would refuse it."""
     words, zone = _text("a schedule", expression).strip(), _text("a schedule's timezone", timezone)
-    if not _EXPRESSION.fullmatch(words):
-        raise ValueError(f'"{words}" is not a schedule: write rate(5 minutes), cron(0 10 * * ? *) or at(2026-03-29T02:00:00)')
     try:
-        if zone != "UTC":
-            ZoneInfo(zone)
-    except (ValueError, OSError, LookupError):
-        raise ValueError(f'"{zone}" is not a time zone: write one such as Europe/Berlin') from None
+        check(words, zone)
+    except MicrolamError as error:
+        raise ValueError(str(error).rstrip(".")) from None
     return Schedule(expression=words, timezone=zone)
 
 

@@ -27,9 +27,13 @@ class Found:
     folder: str = ""                    # its sub-folder; "" for a root file
     handler: str
     settings: FunctionSettings
-    reading: Reading
+    source: Source | None               # None: there is no such file
     declared: tuple[Declared, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def reading(self) -> Reading:
+        return self.source.reading if self.source else Reading()
 
     @property
     def module(self) -> str:
@@ -67,11 +71,12 @@ def discover(listing: Listing, configuration: Configuration, known: Mapping[str,
             before = (known or {}).get(name)
             kept = before if before and before.file == file and source and _is_no_news(source, before, listing.taken_ns) else None
             unsettled = unsettled or bool(kept and source and not source.reading.blank and not source.reading.problem)
-            found[name] = _found(name, file, folder, configuration.functions.get(name, FunctionSettings()), source.reading if source else Reading(), kept)
+            found[name] = _found(name, file, folder, configuration.functions.get(name, FunctionSettings()), source, kept)
     warnings += [f"[functions.{name}] in microlam.toml: there is no {name}.py and no {name}/. Create one, or remove the entry."
                  for name in configuration.functions if name not in found]
     shared = _shared(listing, found)
-    found = {name: replace(one, warnings=(*one.warnings, *_import_warnings(one, listing, found))) for name, one in sorted(found.items())}
+    importable = {one.folder or one.file.removesuffix(".py"): one for one in found.values()}
+    found = {name: replace(one, warnings=(*one.warnings, *_import_warnings(one, listing, importable))) for name, one in sorted(found.items())}
     warnings += _helper_warnings(listing, found)
     return Discovery(functions=found, shared=shared, warnings=tuple(warnings), unsettled=unsettled)
 
@@ -156,7 +161,8 @@ def _without_buckets(candidates: list[_Candidate], warnings: list[str]) -> list[
 
 # ---- one function ----------------------------------------------------------------------------------------------------
 
-def _found(name: str, file: str, folder: str, settings: FunctionSettings, reading: Reading, kept: Found | None) -> Found:
+def _found(name: str, file: str, folder: str, settings: FunctionSettings, source: Source | None, kept: Found | None) -> Found:
+    reading = source.reading if source else Reading()
     module = file.removeprefix(f"{folder}/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     handler = settings.handler or (kept.handler if kept else f"{module}.{reading.handler or 'lambda_handler'}")
     if kept:
@@ -169,7 +175,7 @@ def _found(name: str, file: str, folder: str, settings: FunctionSettings, readin
     if not folder and name in sys.stdlib_module_names:
         warnings.append(_shadow(file))
     return Found(
-        name=name, file=file, folder=folder, handler=handler, settings=settings, reading=reading,
+        name=name, file=file, folder=folder, handler=handler, settings=settings, source=source,
         declared=(*declared, *settings.triggers), warnings=tuple(warnings),
     )
 
@@ -204,16 +210,16 @@ def buckets_of(functions: Iterable[Found]) -> set[str]:
     return {one.when.bucket for function in functions for one in function.declared if isinstance(one.when, Drop)}
 
 
-def _import_warnings(one: Found, listing: Listing, found: Mapping[str, Found]) -> Iterator[str]:
-    """What a root file imports, and will not find, because it is a function itself."""
+def _import_warnings(one: Found, listing: Listing, importable: Mapping[str, Found]) -> Iterator[str]:
+    """What a root file imports, and will not find, because it is a function itself; `importable` are the functions by that name."""
     if one.folder:
         return
     for name, line in one.reading.imports.items():
-        other = next((other for other in found.values() if other.file == f"{name}.py" or other.folder == name), None)
+        other = importable.get(name)
         if other and other.file != one.file:
             yield (f"{one.file} line {line} imports {name}, but {other.file} is a function and no part of its package. "
                    "Move what they share into a module without a handler.")
-    if one.name in listing.folders and one.file == f"{one.name}.py" and listing.folders[one.name]:
+    if one.file == f"{one.name}.py" and listing.folders.get(one.name):
         yield f"{one.name}/ hides {one.file} from Python's import. Rename one."
 
 

@@ -38,6 +38,10 @@ class Listing:
     data: tuple[str, ...] = ()
     taken_ns: int = 0
 
+    def same_as(self, other: Listing) -> bool:
+        """Whether nothing has changed but the time."""
+        return (self.sources, self.folders, self.data) == (other.sources, other.folders, other.data)
+
     @property
     def root_files(self) -> list[str]:
         return [path for path in self.sources if "/" not in path]

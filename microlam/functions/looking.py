@@ -9,9 +9,9 @@ from pathlib import Path
 
 from microlam.functions.discovery import Discovery, Found, buckets_of, discover, named_files
 from microlam.functions.inputs import InputFiles, Inputs
-from microlam.functions.listing import NEVER_CODE, FolderReader
+from microlam.functions.listing import NEVER_CODE, FolderReader, Listing
 from microlam.model import Version
-from microlam.packages import Copy, Packages, Stamp, code_in, files_under, folders_under
+from microlam.packages import Copy, Packages, Stamp, code_in, files_under, folders_under, stamp_of
 from microlam.requirements import Requirements
 
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -74,6 +74,12 @@ class Seen:
     plans: Mapping[str, Plan]               # by name
     changed: frozenset[str]                 # names of functions in use whose files differ from what they run
     folders: frozenset[Path]                # to be watched
+    stamps: Mapping[str, Stamp | None]      # of the folder itself
+
+    def still_holds(self, plan: Plan) -> bool:
+        """Whether the folder, the files that shape functions and this function's own are what they were."""
+        own = plan.found.source.stamp if plan.found.source else None
+        return all(stamp_of(path) == stamp for path, stamp in {**self.stamps, **self.inputs.stamps, str(plan.path): own}.items())
 
 
 class Looker:
@@ -84,38 +90,48 @@ class Looker:
         self._requirements, self._packages = requirements, packages
         self._input_files = InputFiles(folder, env_vars)
         self._reader = FolderReader(folder, apart)
+        self._listing = Listing()
+        self._before: Seen | None = None
 
     def look(self, known: Mapping[str, Found], in_use: Mapping[str, Mapping[str, Stamp]], *, strict: bool = False) -> Seen:
         """Look now. `in_use` tells the files that functions run; a broken configuration raises BrokenToml where `strict`."""
+        stamps = {str(self._folder): stamp_of(self._folder)}
         inputs = self._input_files.read(strict=strict)
         listing = self._reader.read(named_files(inputs.configuration))
-        discovery = discover(listing, inputs.configuration, known)
+        before = self._before
+        if before is None or before.discovery.unsettled or inputs is not before.inputs or not listing.same_as(self._listing):
+            discovery = discover(listing, inputs.configuration, known)
+        else:
+            discovery = before.discovery
         plans = self._plans(discovery, inputs)
         shared = files_under(self._folder, discovery.shared, self._apart) if in_use else {}
         changed = {name for name, files in in_use.items() if name in plans and files != self._files(plans[name], shared)}
-        return Seen(
-            discovery=discovery, inputs=inputs, plans=plans, changed=frozenset(changed), folders=self._folders(discovery, set(listing.folders)),
-        )
+        folders = self._folders(discovery, set(listing.folders))
+        self._listing = listing
+        self._before = Seen(discovery=discovery, inputs=inputs, plans=plans, changed=frozenset(changed), folders=folders, stamps=stamps)
+        return self._before
 
     def copy(self, plan: Plan) -> Copy:
         """Copy a function's package as it is now."""
         return self._packages.keep(plan.root, lambda: self._files(plan))
 
     def _plans(self, discovery: Discovery, inputs: Inputs) -> dict[str, Plan]:
-        installed: dict[Path, Path | None] = {}
+        everybodys = self._required_by(self._folder)
         plans = {}
         for name, found in discovery.functions.items():
             root = self._folder / found.folder
-            requirements = next((file for file in dict.fromkeys([root / "requirements.txt", self._folder / "requirements.txt"]) if file.is_file()), None)
-            if requirements and requirements not in installed:
-                installed[requirements] = self._requirements.place(requirements)
+            requirements, installed = (self._required_by(root) if found.folder else None) or everybodys or (None, None)
             plans[name] = Plan(
                 found=found, root=root, path=self._folder / found.file,
                 names=None if found.folder else tuple(dict.fromkeys([found.file.partition("/")[0], *discovery.shared])),
-                environment=inputs.environment(name, found.settings.environment),
-                requirements=requirements, installed=installed.get(requirements) if requirements else None,
+                environment=inputs.environment(name, found.settings.environment), requirements=requirements, installed=installed,
             )
         return plans
+
+    def _required_by(self, folder: Path) -> tuple[Path, Path | None] | None:
+        """A folder's requirements file, and where what it asks for is, or will be."""
+        file = folder / "requirements.txt"
+        return (file, self._requirements.place(file)) if file.is_file() else None
 
     def _files(self, plan: Plan, shared: Mapping[str, Stamp] | None = None) -> dict[str, Stamp]:
         """The files of a package; `shared` are those of all root files, where they are known already."""

@@ -95,7 +95,7 @@ class _Reader:
         return Reading(
             names=frozenset(self._names | self._imported),
             only_imported=frozenset(self._imported - self._names),
-            imports=_imports(self._module),
+            imports=_imports(self._module.body),
             marks=self._marks,
         )
 
@@ -178,12 +178,21 @@ def _top_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
         yield statement
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             continue
-        blocks = [getattr(statement, name, None) or [] for name in ("body", "orelse", "finalbody")]
         if isinstance(statement, ast.If) and _never_on_import(statement.test):
-            blocks[0] = []
-        blocks += [part.body for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ()))]
-        for block in blocks:
+            yield from _top_level(statement.orelse)
+            continue
+        for block in _blocks(statement):
             yield from _top_level(block)
+
+
+def _blocks(statement: ast.stmt) -> Iterator[Sequence[ast.stmt]]:
+    """The statements within a statement."""
+    if isinstance(statement, ast.Expr | ast.Assign):
+        return      # most of them, and they have none
+    for name in ("body", "orelse", "finalbody"):
+        yield getattr(statement, name, ())
+    for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+        yield part.body
 
 
 def _never_on_import(test: ast.expr) -> bool:
@@ -205,12 +214,17 @@ def _target_names(target: ast.expr) -> Iterator[str]:
                 yield from _target_names(part)
 
 
-def _imports(module: ast.Module) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for node in ast.walk(module):
-        if isinstance(node, ast.Import):
-            for name in node.names:
-                found.setdefault(name.name.partition(".")[0], node.lineno)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.setdefault(node.module.partition(".")[0], node.lineno)
+def _imports(body: Sequence[ast.stmt], found: dict[str, int] | None = None) -> dict[str, int]:
+    """Every absolute import of a module, those within its functions too."""
+    found = {} if found is None else found
+    for statement in body:
+        if isinstance(statement, ast.Import):
+            for name in statement.names:
+                found.setdefault(name.name.partition(".")[0], statement.lineno)
+        elif isinstance(statement, ast.ImportFrom):
+            if statement.module and not statement.level:
+                found.setdefault(statement.module.partition(".")[0], statement.lineno)
+        else:
+            for block in _blocks(statement):
+                _imports(block, found)
     return found

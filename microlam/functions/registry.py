@@ -158,7 +158,8 @@ class Functions:
         return live.refreshing
 
     async def _renew(self, live: Live) -> None:
-        await self.look()
+        if self._seen is None or not self._seen.still_holds(live.plan):
+            await self.look()
         if self._live.get(live.arn) is not live:
             raise FunctionNotFound(arn=live.arn)
         plan, beside = live.plan, self._beside(live.plan)
@@ -256,7 +257,7 @@ class Functions:
 
     def _apply(self, seen: Seen, *, first: bool = False) -> None:
         warned = {*self.warnings, *(warning for live in self._live.values() for warning in live.plan.found.warnings)}
-        self._seen = seen
+        before, self._seen = self._seen, seen
         arns = {function_arn(name, self._region, self._account): plan for name, plan in seen.plans.items()}
         for arn in self._live.keys() - arns.keys():
             self._remove(self._live.pop(arn))
@@ -270,6 +271,8 @@ class Functions:
                 live.mark()
             live.plan = plan
             self._tell(live)
+        if before is not None and before.discovery is seen.discovery:
+            return
         self._settle_triggers()
         if not first:
             for warning in sorted({*self.warnings, *(warning for plan in arns.values() for warning in plan.found.warnings)} - warned):

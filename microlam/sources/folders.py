@@ -11,6 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -124,23 +125,35 @@ class Folders:
     # ---- hints --------------------------------------------------------------------------------------------------
 
     async def _listen(self, paths: Sequence[Path]) -> None:
-        """Pass on which folders the file system speaks of; ends when it cannot any more."""
+        """Pass on which folders the file system speaks of, until one of them is gone; the next look begins anew."""
+        while True:
+            try:
+                return await self._pass_on(paths)
+            except FileNotFoundError:
+                return None
+            except ExceptionGroup:
+                # watchfiles stumbles over a name that is not UTF-8. What else happened is looked for, and it begins anew.
+                self._hint([str(path) for path in paths])
+            except (OSError, RuntimeError) as error:
+                if not self._poll:
+                    self._say(f"Drop folders are looked at at intervals, as the system refuses to watch them: {error}")
+                self._poll = True
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _pass_on(self, paths: Sequence[Path]) -> None:
         import watchfiles
 
-        listening = False
-        try:
+        listening, everything = False, [str(path) for path in paths]
+        hints = watchfiles.awatch(*paths, watch_filter=None, debounce=50, step=50, rust_timeout=1000, yield_on_timeout=True,
+                                  force_polling=self._poll or None, ignore_permission_denied=True)
+        async with aclosing(hints):
             # The first answer, within a second, says that the watches are set: what happened before is looked for then.
-            async for changes in watchfiles.awatch(*paths, watch_filter=None, debounce=50, step=50, rust_timeout=1000, yield_on_timeout=True,
-                                                   force_polling=self._poll or None, ignore_permission_denied=True):
-                if not listening:
-                    listening = True
-                    self._hint([str(path) for path in paths])
-                self._hint([path for _, path in changes])
-        except FileNotFoundError:
-            await asyncio.sleep(LOOK_EVERY)     # one has just gone; the next look finds out
-        except (OSError, RuntimeError) as error:
-            self._say(f"Drop folders are looked at at intervals, as the system refuses to watch them: {error}")
-            self._poll = True
+            async for changes in hints:
+                self._hint([path for _, path in changes] if listening else everything)
+                listening = True
+                if any((watchfiles.Change.deleted, path) in changes for path in everything):
+                    # One made in its place may even get its inode, but is not watched.
+                    return
 
     def _hint(self, touched: Sequence[str]) -> None:
         for bucket, follower in self._followers.items():

@@ -51,13 +51,19 @@ class Store:
         lock = _hold(folder)
         try:
             database = await Sqlite.open(folder / "microlam.db", read_queries((_HERE / "queries.sql").read_text()), _HERE / "migrations")
-            return cls(lock, database, dict(await database.rows("functions", lambda row: (row[0], row[1]))), unwritten)
+            try:
+                return cls(lock, database, dict(await database.rows("functions", lambda row: (row[0], row[1]))), unwritten)
+            except BaseException:
+                await database.close()
+                raise
         except BaseException:
             os.close(lock)
             raise
 
     async def close(self) -> None:
-        """Write what is left, and let go of the folder."""
+        """Write what is left, and let go of the folder. Closing again does nothing."""
+        if self._recorder.closed:
+            return
         try:
             await self._recorder.close()
             await self._database.close()
@@ -183,7 +189,7 @@ class Store:
     async def prune(self, now: datetime, age: float, count: int) -> int:
         """Forget what ended and is older than `age` seconds or beyond about `count` invocations; gives how many."""
         beyond = await self._database.rows("key_beyond_count", lambda row: bytes(row[0]), count=count)
-        before = max([rows.key_at(now - timedelta(seconds=age)), *beyond])
+        before = max([rows.key_at(now - timedelta(seconds=age)), *(key + b"\0" for key in beyond)])
         parameters = {"before": before, "batch": _PRUNED_AT_ONCE}
         pruned = 0
         while True:

@@ -23,7 +23,7 @@ class Step:
 Unit = Callable[[], Iterable[Step]]
 
 
-class Undone(Exception):  # noqa: N818 -- an answer, not an error
+class Undone(Exception):
     """A required step changed nothing, so nothing of its unit happened."""
 
 

@@ -30,10 +30,10 @@ VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?);
 INSERT INTO payloads (key, event, client_context) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING;
 
 -- note_running --
--- Show that one runs; one that has ended stays as it ended.
+-- Show that one runs. One that has ended stays as it ended, and one that waits again was put back by then.
 INSERT INTO invocations (key, request, function, qualifier, cause, status, summary, attempt, accepted_at, queued_at, due_at, parent, version, started_at)
 VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET status = 1, version = excluded.version, started_at = excluded.started_at WHERE status < 2;
+ON CONFLICT (key) DO UPDATE SET version = excluded.version, started_at = excluded.started_at WHERE status = 1;
 
 -- put_invocation --
 -- Record how one ended, whether or not it was written down before.
@@ -69,15 +69,15 @@ FROM functions WHERE arn NOT IN (SELECT value FROM json_each(:skip));
 
 -- crash_payloads --
 -- Say why the synchronous ones that ran when the server died have no reply.
-UPDATE payloads SET reply = :error WHERE key IN (SELECT key FROM invocations WHERE status = 1 AND accepted_at IS NULL);
+UPDATE payloads SET reply = :error WHERE key IN (SELECT key FROM invocations WHERE status <> 2 AND status = 1 AND accepted_at IS NULL);
 
 -- crash_running --
 -- Nobody waits any more for the synchronous ones that ran when the server died.
-UPDATE invocations SET status = 5, error_type = :error_type WHERE status = 1 AND accepted_at IS NULL RETURNING 1;
+UPDATE invocations SET status = 5, error_type = :error_type WHERE status <> 2 AND status = 1 AND accepted_at IS NULL RETURNING 1;
 
 -- restart_running --
 -- The accepted ones that ran when the server died are due at once, in the same attempt.
-UPDATE invocations SET status = 0, due_at = :now, started_at = NULL, version = NULL WHERE status = 1 AND accepted_at IS NOT NULL RETURNING 1;
+UPDATE invocations SET status = 0, due_at = :now, started_at = NULL, version = NULL WHERE status <> 2 AND status = 1 AND accepted_at IS NOT NULL RETURNING 1;
 
 
 -- list_all --
@@ -93,7 +93,8 @@ WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE function = :fun
 -- list_function_failed --
 -- A page of one function with one of the failed statuses.
 WITH candidates AS MATERIALIZED (
-    SELECT * FROM invocations WHERE status > 2 AND function = :function AND status = :status AND key < :before ORDER BY key DESC LIMIT :chunk)
+    SELECT * FROM invocations
+    WHERE status NOT IN (0, 1, 2) AND function = :function AND status = :status AND key < :before ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_status --

@@ -50,7 +50,7 @@ class Recorder:
         self._room.set()
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._closed = False
+        self.closed = False
         self.error: str | None = None
         self._task = asyncio.create_task(self._run(), name="recorder")
 
@@ -100,7 +100,7 @@ class Recorder:
     async def close(self) -> None:
         """Write what is left, and end. What cannot be written even now is lost, and said so."""
         last = self._stand_in_line(tuple)
-        self._closed = True
+        self.closed = True
         with suppress(RecordUnavailable):
             await last
         self._task.cancel()
@@ -116,7 +116,7 @@ class Recorder:
         self._timer = self._loop.call_later(GATHER, self._due.set)
 
     def _refuse_if_closed(self) -> None:
-        if self._closed:
+        if self.closed:
             raise RecordUnavailable(reason="it is closed")
 
     # ---- writing ------------------------------------------------------------------------------------------------
@@ -154,10 +154,11 @@ class Recorder:
                 await self._forget(entry.notes, result)
 
     def _fail(self, group: Sequence[Note | _Awaited], error: Exception) -> None:
-        """Nothing was committed: tell those who wait, and keep the notes for another try."""
+        """Nothing was committed: tell all who wait, also behind the group, and keep the notes for another try."""
         self.error = str(error)
-        self._line.extendleft(note for note in reversed(group) if not isinstance(note, _Awaited))
-        for entry in group:
+        line = [*group, *self._line]
+        self._line = deque(entry for entry in line if not isinstance(entry, _Awaited))
+        for entry in line:
             if isinstance(entry, _Awaited):
                 _resolve(entry.done, error)
 

@@ -94,7 +94,7 @@ class Sqlite:
             if _concerns_all(error):
                 raise
             connection.execute("ROLLBACK TO unit")
-            return error
+            return _unavailable(error) if isinstance(error, sqlite3.Error) else error
         finally:
             # A full disk may have ended the whole transaction already.
             if connection.in_transaction:
@@ -142,8 +142,12 @@ async def _in_thread(connection: aiosqlite.Connection, work: Callable[[sqlite3.C
     try:
         result: T = await connection._execute(lambda: work(connection._conn))  # type: ignore[no-untyped-call]
     except (sqlite3.Error, MemoryError) as error:
-        raise RecordUnavailable(reason=str(error) or type(error).__name__) from error
+        raise _unavailable(error) from error
     return result
+
+
+def _unavailable(error: Exception) -> RecordUnavailable:
+    return RecordUnavailable(reason=str(error) or type(error).__name__)
 
 
 async def _migrate(writer: aiosqlite.Connection, folder: Path, migrations: Path) -> None:

@@ -24,7 +24,7 @@ TOO_LARGE = b'{"errorMessage":"Response payload size exceeded maximum allowed pa
 NO_BREAK_SPACE = "\u00a0"
 
 
-class Fault(Exception):  # noqa: N818
+class Fault(Exception):
     """An error with a name of the runtime's own, not a Python exception's."""
 
     def __init__(self, kind: str, message: str, trace: list[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 -- What happened and what is to happen. Instants and durations are whole microseconds, instants since 1970 in UTC.
 -- `status` is the place in model.STATUSES: 0 pending, 1 running, 2 succeeded, 3 failed, 4 timed_out, 5 crashed, 6 throttled, 7 missed.
 -- SQLite uses a partial index only for a query that repeats its condition with literals, never with bound values.
+-- The condition must not be a range (`status > 2`): SQLite then searches by the range instead of the one status asked for, and sorts.
 
 CREATE TABLE functions (
     id  INTEGER PRIMARY KEY,
@@ -31,7 +32,7 @@ CREATE TABLE invocations (
 ) WITHOUT ROWID;
 
 CREATE INDEX invocations_by_function ON invocations (function, key);
-CREATE INDEX invocations_by_function_failed ON invocations (function, status, key) WHERE status > 2;
+CREATE INDEX invocations_by_function_failed ON invocations (function, status, key) WHERE status NOT IN (0, 1, 2);
 CREATE INDEX invocations_by_status ON invocations (status, key) WHERE status <> 2;
 CREATE INDEX invocations_by_cause ON invocations (cause, key) WHERE cause <> 'http';
 CREATE INDEX invocations_due ON invocations (due_at, function, key) WHERE status = 0;

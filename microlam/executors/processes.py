@@ -1,0 +1,417 @@
+"""Processes: the default executor. Each worker is a process of its own, forked warm, killed with everything below it.
+
+`run` takes a free worker of the version, the last one used first; else one is forked; else, at the limit, the longest idle worker of another
+version makes room; else the caller waits for the first that comes free.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import itertools
+import os
+import secrets
+import shutil
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from microlam.executors import Credentials, ExecutorStatistics, logs, memory
+from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of, site_packages
+from microlam.executors.worker import NeverBegun, Place, Worker
+from microlam.executors.zygotes import Zygote
+from microlam.model import Invocation, Outcome, Version, new_id
+
+SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
+SAMPLE_SHARE = 20       # of the time, at most one part in so many is spent on that
+TIDY_EVERY = 1.0        # seconds between looks at idle workers
+LAST_WAIT = 10.0        # seconds that a closing zygote has
+
+
+@dataclass(eq=False)
+class Pool:
+    """The workers of one version."""
+
+    version: Version
+    preload: tuple[str, ...]
+    fresh: bool
+    bytecode: str
+    idle: list[Worker] = field(default_factory=list)        # the last used at the end
+    workers: set[Worker] = field(default_factory=set)
+    retired: bool = False
+    emptied: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """Who waits for a worker: gets one that came free, or None for the place of a new one."""
+
+    pool: Pool
+    new: bool       # only a new one will do
+    place: asyncio.Future[Worker | None]
+
+
+class Processes:
+    """Runs versions in worker processes."""
+
+    def __init__(
+        self, scratch: Path, *, base_environment: Mapping[str, str], endpoint_url: str, credentials: Credentials, limit: int = 100, idle: float = 300.0,
+        log_limit: int = 1 << 20, interpreters: Mapping[str, str] | None = None,
+    ) -> None:
+        self._scratch = scratch.absolute()
+        self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
+        self._limit, self._idle, self._log_limit = limit, idle, log_limit
+        self._interpreters = dict(interpreters or {})       # runtime → interpreter; else the server's own
+        self._pools: dict[str, Pool] = {}
+        self._retired: set[Pool] = set()
+        self._workers: dict[Worker, Pool] = {}
+        self._granted = 0                                   # places of workers that are about to start
+        self._dying: set[Worker] = set()
+        self._waiting: deque[Waiting] = deque()
+        self._zygotes: dict[tuple[str, tuple[str, ...]], Zygote] = {}
+        self._dismissed: list[Zygote] = []
+        self._numbers = itertools.count(1)
+        self._long: set[Worker] = set()
+        self._sampling: asyncio.TimerHandle | None = None
+        self._tidying: asyncio.TimerHandle | None = None
+        self._clearing: set[asyncio.Future[None]] = set()
+        self._temporary: Path | None = None
+        self._runtime = str(self._scratch / "runtime")
+        self._site = site_packages()
+        self._closed = False
+
+    # ---- the executor's verbs -----------------------------------------------------------------------------------
+
+    async def run(self, version: Version, invocation: Invocation) -> Outcome:
+        """Run it in a worker of its version."""
+        pool = self._pools.get(version.key) or self._open(version)
+        while True:
+            if pool.idle:
+                worker = pool.idle.pop()
+            else:
+                try:
+                    worker = await self._another(pool)
+                except OSError as error:
+                    return cannot_start(version, invocation, error)
+            try:
+                return await worker.invoke(invocation)
+            except NeverBegun:
+                continue
+            except asyncio.CancelledError:
+                # Whatever it is doing, its reply would be taken for the next one's.
+                self._discard(worker)
+                self._serve_waiting()
+                raise
+
+    async def warm(self, version: Version) -> Outcome | None:
+        """Start one more worker and import the handler."""
+        pool = self._pools.get(version.key) or self._open(version)
+        try:
+            worker = await self._another(pool, new=True)
+        except OSError as error:
+            return cannot_start(version, None, error)
+        try:
+            return await worker.warmed()
+        except asyncio.CancelledError:
+            self._discard(worker)
+            self._serve_waiting()
+            raise
+
+    async def retire(self, version: Version) -> None:
+        """Let what runs finish, then end the version's workers."""
+        pool = self._pools.pop(version.key, None)
+        if pool is None:
+            return
+        pool.retired = True
+        self._retired.add(pool)
+        for worker in pool.idle[:]:
+            self._discard(worker)
+        self._serve_waiting()
+        if pool.workers:
+            await pool.emptied.wait()
+        self._retired.discard(pool)
+        if pool.bytecode and all(other.bytecode != pool.bytecode for other in (*self._pools.values(), *self._retired)):
+            self._clear(pool.bytecode)
+
+    def statistics(self) -> ExecutorStatistics:
+        """Its workers at this moment."""
+        living = tuple(worker.statistics() for worker in self._workers if worker not in self._dying)
+        return ExecutorStatistics(workers=living, waiting=sum(not waiting.place.done() for waiting in self._waiting))
+
+    async def prepare(self) -> None:
+        """Start the default zygote ahead of the first invocation."""
+        await self._zygote(sys.executable, ()).ready
+
+    async def close(self) -> None:
+        """Kill every worker with all below it, and end the zygotes."""
+        self._closed = True
+        for timer in (self._sampling, self._tidying):
+            if timer is not None:
+                timer.cancel()
+        for waiting in self._waiting:
+            waiting.place.cancel()
+        for worker in list(self._workers):
+            self._discard(worker)
+        zygotes = [*self._zygotes.values(), *self._dismissed]
+        for zygote in zygotes:
+            zygote.dismiss()
+        await asyncio.gather(*(asyncio.to_thread(zygote.wait, LAST_WAIT) for zygote in zygotes))
+        for worker in list(self._workers):
+            worker.ended(None)
+        await asyncio.gather(*self._clearing)
+        if self._temporary is not None:
+            await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
+
+    # ---- getting a worker ---------------------------------------------------------------------------------------
+
+    def _open(self, version: Version) -> Pool:
+        # Without the package's hash nothing tells old bytecode from new: none is kept.
+        bytecode = str(self._scratch / "pycache" / safe_name(version.sha256)) if version.sha256 else ""
+        pool = Pool(version=version, preload=preload_of(version), fresh=needs_fresh_process(version), bytecode=bytecode)
+        self._pools[version.key] = pool
+        return pool
+
+    async def _another(self, pool: Pool, *, new: bool = False) -> Worker:
+        """A worker of this version that nobody uses: a new one, or the first that comes free."""
+        if not self._waiting and self._room(pool):
+            self._granted += 1
+            return await self._start(pool)
+        waiting = Waiting(pool, new, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        try:
+            worker = await waiting.place
+        except asyncio.CancelledError:
+            if waiting.place.done() and not waiting.place.cancelled():
+                self._give_back(waiting.place.result())     # it was ours already: the next one's now
+            raise
+        return worker or await self._start(pool)
+
+    def _room(self, pool: Pool) -> bool:
+        """Whether one more worker of this version may start; the longest idle one of another makes room for it."""
+        if len(self._workers) - len(self._dying) + self._granted < self._limit:
+            return True
+        idle = [other.idle[0] for other in {*self._workers.values()} if other is not pool and other.idle]
+        if not idle:
+            return False
+        self._discard(min(idle, key=lambda worker: worker.idle_since))
+        return True
+
+    def _give_back(self, worker: Worker | None) -> None:
+        if worker is None:
+            self._granted -= 1
+            self._serve_waiting()
+        elif not worker.over:
+            self.freed(worker)
+
+    def _serve_waiting(self) -> None:
+        """Give what is free to those who wait, first come, first served: no version's callers can starve another's."""
+        while self._waiting:
+            first = self._waiting[0]
+            if not first.place.done():
+                if first.pool.idle and not first.new:
+                    first.place.set_result(first.pool.idle.pop())
+                elif self._room(first.pool):
+                    self._granted += 1
+                    first.place.set_result(None)
+                else:
+                    return
+            self._waiting.popleft()
+
+    async def _start(self, pool: Pool) -> Worker:
+        """A new worker, in the place that was granted; it may be sent an invocation at once."""
+        try:
+            zygote = await self._zygote_of(pool)
+            worker = self._worker(pool, zygote)
+        except BaseException:
+            self._granted -= 1
+            self._serve_waiting()
+            raise
+        self._granted -= 1
+        self._workers[worker] = pool
+        pool.workers.add(worker)
+        if self._tidying is None:
+            self._tidy_later()
+        return worker
+
+    def _worker(self, pool: Pool, zygote: Zygote) -> Worker:
+        version, number = pool.version, next(self._numbers)
+        folder = self._temporary_folder() / str(number)
+        folder.mkdir(mode=0o700)
+        place = Place(number=number, folder=str(folder), log_stream=new_log_stream(version))
+        worker = Worker(version, place, zygote, self, log_limit=self._log_limit)
+        worker.start(self._configuration(pool, place, zygote), fresh=pool.fresh)
+        return worker
+
+    def _configuration(self, pool: Pool, place: Place, zygote: Zygote) -> dict[str, object]:
+        """All that a worker is told about itself."""
+        version = pool.version
+        return {
+            "environment": environment_of(
+                version, base=self._base, credentials=self._credentials, endpoint_url=self._endpoint_url, log_stream=place.log_stream,
+                temporary=place.folder, runtime=self._runtime,
+            ),
+            "context": context_of(version, place.log_stream),
+            "handler": version.handler, "root": os.path.abspath(version.root), "source": version.source, "path": version.path,
+            "site": self._site_of(zygote.interpreter), "bytecode": pool.bytecode,
+            "timeout": version.timeout, "log_format": version.log_format, "log_limit": self._log_limit,
+        }
+
+    # ---- zygotes ------------------------------------------------------------------------------------------------
+
+    async def _zygote_of(self, pool: Pool) -> Zygote:
+        version = pool.version
+        interpreter = self._interpreters.get(version.runtime, sys.executable)
+        zygote = self._zygote(interpreter, pool.preload)
+        if pool.preload:
+            await zygote.ready
+            # What came along with the preload must not hide the function's own copy of it.
+            if not zygote.alive or zygote.modules & names_in((version.root, *version.path)):
+                pool.preload = ()
+                zygote = self._zygote(interpreter, ())
+        return zygote
+
+    def _zygote(self, interpreter: str, preload: tuple[str, ...]) -> Zygote:
+        zygote = self._zygotes.get((interpreter, preload))
+        if zygote is None or not zygote.alive:
+            if zygote is not None:
+                self._dismissed.append(zygote)
+            self._temporary_folder()
+            # Almost empty: /proc/self/environ of every worker shows it.
+            environment = {name: value for name, value in self._base.items() if name in ("LANG", "LC_ALL", "LC_CTYPE")} or {"LANG": "C.UTF-8"}
+            zygote = Zygote(interpreter, preload, environment=environment, site=self._site_of(interpreter))
+            self._zygotes[interpreter, preload] = zygote
+        return zygote
+
+    def _site_of(self, interpreter: str) -> list[str]:
+        # `runtime` holds microlam and nothing else: handlers may import its decorators, also on an interpreter that has it not installed.
+        return [*self._site, self._runtime] if interpreter == sys.executable else [self._runtime]
+
+    # ---- what workers tell --------------------------------------------------------------------------------------
+
+    def freed(self, worker: Worker) -> None:
+        """A worker has replied, or waits warm."""
+        pool = self._workers[worker]
+        if pool.retired:
+            self._discard(worker)
+            return
+        worker.idle_since = worker.loop.time()
+        pool.idle.append(worker)
+        if self._waiting:
+            self._serve_waiting()
+
+    def ended(self, worker: Worker) -> None:
+        """A worker's process is gone."""
+        pool = self._workers.pop(worker, None)
+        self._dying.discard(worker)
+        self._long.discard(worker)
+        self._clear(worker.place.folder)
+        if pool is None:
+            return      # it ended before it was one of ours
+        pool.workers.discard(worker)
+        if worker in pool.idle:
+            pool.idle.remove(worker)
+        if pool.retired and not pool.workers:
+            pool.emptied.set()
+        if not self._closed:
+            self._serve_waiting()
+
+    def lasts(self, worker: Worker) -> None:
+        """An invocation takes longer than most: from now on its memory and its output are looked at."""
+        self._long.add(worker)
+        if self._sampling is None:
+            self._sampling = worker.loop.call_later(SAMPLE_EVERY, self._sample)
+
+    def _discard(self, worker: Worker) -> None:
+        """End a worker; its place is free at once."""
+        pool = self._workers.get(worker)
+        if pool is None:
+            return
+        self._dying.add(worker)
+        if worker in pool.idle:
+            pool.idle.remove(worker)
+        worker.kill()
+
+    # ---- looking after ------------------------------------------------------------------------------------------
+
+    def _sample(self) -> None:
+        """Kill what holds more memory than its version may, and cut what writes without end."""
+        self._sampling = None
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self._long = {worker for worker in self._long if worker.busy and not worker.over}
+        families = memory.families(worker.pid for worker in self._long if worker.pid)
+        for worker in self._long:
+            worker.trim()
+            limit = worker.version.memory * 1_048_576
+            held = memory.held_by(families.get(worker.pid, ()), limit)
+            worker.peak = max(worker.peak, held)
+            if held > limit:
+                worker.kill()
+        if self._long:
+            self._sampling = loop.call_later(max(SAMPLE_EVERY, SAMPLE_SHARE * (loop.time() - began)), self._sample)
+
+    def _tidy_later(self) -> None:
+        self._tidying = asyncio.get_running_loop().call_later(TIDY_EVERY, self._tidy)
+
+    def _tidy(self) -> None:
+        """End what has been idle for long."""
+        self._tidying = None
+        now = asyncio.get_running_loop().time()
+        for pool in {*self._workers.values()}:
+            for worker in pool.idle[:]:
+                if now - worker.idle_since > self._idle:
+                    self._discard(worker)
+                else:
+                    worker.trim()
+        for key, zygote in list(self._zygotes.items()):
+            unused = not zygote.workers and now - zygote.idle_since > self._idle and key != (sys.executable, ())
+            if unused or not zygote.alive:
+                zygote.dismiss()
+                self._dismissed.append(self._zygotes.pop(key))
+        self._dismissed = [zygote for zygote in self._dismissed if not zygote.gone()]
+        if self._workers or len(self._zygotes) > 1 or self._dismissed:
+            self._tidy_later()
+
+    # ---- folders ------------------------------------------------------------------------------------------------
+
+    def _temporary_folder(self) -> Path:
+        """Where workers have their TMPDIR; made at first use, when what a killed server left there goes."""
+        if self._temporary is None:
+            folders = self._scratch / "tmp"
+            folders.mkdir(parents=True, exist_ok=True)
+            for left in folders.iterdir():
+                self._clear(str(left))
+            self._temporary = folders / secrets.token_hex(8)
+            self._temporary.mkdir(mode=0o700)
+            self._link_package()
+        return self._temporary
+
+    def _link_package(self) -> None:
+        link, package = Path(self._runtime) / "microlam", Path(__file__).parents[1]
+        link.parent.mkdir(exist_ok=True)
+        if link.is_symlink() and link.resolve() != package:
+            link.unlink()
+        if not link.is_symlink():
+            link.symlink_to(package, target_is_directory=True)
+
+    def _clear(self, folder: str) -> None:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)    # as a rule nothing is in it
+            return
+        clearing = asyncio.get_running_loop().run_in_executor(None, functools.partial(shutil.rmtree, folder, ignore_errors=True))
+        self._clearing.add(clearing)
+        clearing.add_done_callback(self._clearing.discard)
+
+
+def safe_name(sha256: str) -> str:
+    """A package's hash as a folder's name."""
+    return hashlib.sha256(sha256.encode()).hexdigest()[:32]
+
+
+def cannot_start(version: Version, invocation: Invocation | None, error: OSError) -> Outcome:
+    """The outcome where the machine has no process or descriptor left to give."""
+    message = f"RequestId: {invocation.id if invocation else new_id()} Error: no worker can start: {error}"
+    return Outcome(status="crashed", payload=logs.platform_error("Runtime.InvalidEntrypoint", message), version=version.number)
