@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from microlam.admission import Admission
 from microlam.clock import Clock
-from microlam.errors import MicrolamError, NotFound, Throttled
+from microlam.errors import MicrolamError, NotFound, RecordUnavailable, Throttled
 from microlam.executors import Executor
 from microlam.model import Invocation, Outcome, Retry, Version, new_id
 from microlam.store import Store
@@ -23,6 +23,7 @@ from microlam.store import Store
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 CLAIMED_AT_ONCE = 50
 NOTE_RUNNING_AFTER = 1.0
+TRY_AGAIN = 1.0
 
 
 @dataclass(frozen=True)
@@ -147,12 +148,19 @@ class Invoker:
             tasks.create_task(self._note_long_ones())
             while not self._stopping:
                 self._changed.clear()
-                claimed = await self._store.claim(self._clock.now(), CLAIMED_AT_ONCE, skip=self._saturated())
-                for invocation in claimed:
-                    self._claimed[invocation.arn] += 1
-                    tasks.create_task(self._attempt(invocation))
-                if len(claimed) < CLAIMED_AT_ONCE:
-                    await self._clock.wait(await self._store.next_due(skip=self._saturated()), self._changed)
+                try:
+                    await self._begin_due(tasks)
+                except RecordUnavailable:
+                    # A full disk, say; health tells. Nothing is lost: what was not claimed stays pending.
+                    await asyncio.sleep(TRY_AGAIN)
+
+    async def _begin_due(self, tasks: asyncio.TaskGroup) -> None:
+        claimed = await self._store.claim(self._clock.now(), CLAIMED_AT_ONCE, skip=self._saturated())
+        for invocation in claimed:
+            self._claimed[invocation.arn] += 1
+            tasks.create_task(self._attempt(invocation))
+        if len(claimed) < CLAIMED_AT_ONCE:
+            await self._clock.wait(await self._store.next_due(skip=self._saturated()), self._changed)
 
     def _saturated(self) -> list[str]:
         """Functions that have enough claimed: more would only stand in line and keep others waiting."""
@@ -161,7 +169,7 @@ class Invoker:
     async def _attempt(self, invocation: Invocation) -> None:
         try:
             outcome = await self._outcome_of(invocation)
-            await self._store.finish(invocation, outcome, following(invocation, outcome, self._retry, self._clock.now()))
+            await self._finish(invocation, outcome)
             for ended in self.ended:
                 ended(invocation, outcome)
         finally:
@@ -170,6 +178,14 @@ class Invoker:
                 del self._claimed[invocation.arn]
             self._left.set()
             self.wake()
+
+    async def _finish(self, invocation: Invocation, outcome: Outcome) -> None:
+        then = following(invocation, outcome, self._retry, self._clock.now())
+        while True:
+            try:
+                return await self._store.finish(invocation, outcome, then)
+            except RecordUnavailable:
+                await asyncio.sleep(TRY_AGAIN)
 
     async def _outcome_of(self, invocation: Invocation) -> Outcome:
         try:

@@ -267,8 +267,8 @@ def test_several_marks_stack(tmp_path: Path) -> None:
     ("http('ANY /_aws')", "belong to the server"),
     ("http('POST /2015-03-31/functions/{name}')", "belong to the server"),
     ("http('GET /x', qualifier=7)", "qualifier must be"),
-    ("schedule('5 minutes')", "is not a schedule"),
-    ("schedule('rate(1 day)', timezone='Mars/Olympus')", "is not a time zone"),
+    ("schedule('5 minutes')", "it is none of"),
+    ("schedule('rate(1 day)', timezone='Mars/Olympus')", "is no time zone"),
     ("on_file('../up')", "is not a bucket name"),
     ("on_file('up', events='created')", "is not an event of files"),
 ])

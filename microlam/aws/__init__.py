@@ -46,6 +46,7 @@ class Wire:
         self.region, self.account, self.guard = region, account, guard
         self.silence, self.deadline = silence, deadline
         self._secrets = dict([keys, *([(credentials.access_key, credentials.secret_key)] if credentials else [])]) if keys else None
+        self._names = sorted(path.stem for path in MODELS.glob("*.json"))
         self._services: dict[str, Service] = {}
         self._say, self._said = say, set[str]()
 
@@ -72,19 +73,17 @@ class Wire:
     def _service(self, name: str) -> Service | None:
         """The service with this signing name; None where we have no table of it. Tables are read when they are first asked for."""
         service = self._services.get(name)
-        if service is None and name.isalnum() and (MODELS / f"{name}.json").is_file():
+        if service is None and name in self._names:
             service = self._services[name] = Service(Table.load(name))
         return service
 
     def _service_of(self, path: str, target: str, scope: Scope | None) -> Service:
         """The service that is called; one without operations where it is none of ours."""
-        named = self._service(scope.service) if scope is not None else None
-        if named is not None and (target.startswith(f"{named.table.metadata.get('targetPrefix')}.") or (not target and named.reaches(path))):
-            return named
-        for name in sorted(path.stem for path in MODELS.glob("*.json")):
-            service = self._service(name)
-            assert service is not None
-            if target.startswith(f"{service.table.metadata.get('targetPrefix')}.") if target else service.protocol.startswith("rest") and service.reaches(path):
+        signed = self._service(scope.service) if scope is not None else None
+        if signed is not None and (signed.is_target(target) or (not target and signed.reaches(path))):
+            return signed
+        for service in filter(None, map(self._service, self._names)):
+            if service.is_target(target) or (not target and service.protocol.startswith("rest") and service.reaches(path)):
                 return service
         return _stranger(target, scope)
 
@@ -151,7 +150,8 @@ class Wire:
         signed = Signed(method=asked.method, path=asked.path, query=asked.query, headers=asked.headers.items(), body=asked.body)
         signature = read_signature(signed)
         if signature is None:
-            raise SignatureIncomplete(service.protocol) if claimed_scope(asked.headers.get(hdrs.AUTHORIZATION), asked.query) else SignatureMissing(service.protocol)
+            claimed = claimed_scope(asked.headers.get(hdrs.AUTHORIZATION), asked.query)
+            raise SignatureIncomplete(service.protocol) if claimed else SignatureMissing(service.protocol)
         secret = secrets.get(signature.scope.access_key)
         if secret is None:
             raise KeyUnknown(service.protocol)

@@ -67,6 +67,11 @@ class Service:
         self.protocol = str(table.metadata["protocol"])
         self.signing_name = str(table.metadata.get("signingName") or table.metadata["endpointPrefix"])
 
+    def is_target(self, target: str) -> bool:
+        """Whether an X-Amz-Target header names this service."""
+        prefix = self.table.metadata.get("targetPrefix")
+        return prefix is not None and target.startswith(f"{prefix}.")
+
     # ---- which operation ----------------------------------------------------------------------------------------
 
     def reaches(self, path: str) -> bool:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 import orjson
 
-from microlam.model import account_of
+from microlam.model import Invocation, Outcome, account_of
 from microlam.routes import Match
 
 API_ID = "microlam"
@@ -194,6 +194,19 @@ class Malformed:
     """A handler's reply that API Gateway refuses, with the reason."""
 
     reason: str
+
+
+def summary(invocation: Invocation, outcome: Outcome) -> str:
+    """What an HTTP invocation was, in words: `POST /orders → 201`."""
+    if outcome.status == "throttled":
+        return f"{invocation.summary} → 503"
+    # The value is parsed once and kept; what is too large to be parsed for a word goes without.
+    if not outcome.ok or len(outcome.payload) > 65_536:
+        return invocation.summary if outcome.ok else f"{invocation.summary} → 500"
+    value = outcome.value
+    status = value.get("statusCode") if isinstance(value, dict) else None
+    known = 200 if status is None else status if isinstance(status, int | str) and len(str(status)) == 3 else 500
+    return f"{invocation.summary} → {known}"
 
 
 def reply(payload: bytes) -> HttpReply | Malformed:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 
+from microlam.events.http import summary
 from microlam.model import STATUSES, Invocation, Outcome
 from microlam.store.database import Row
 
@@ -203,10 +204,11 @@ def running_row(invocation: Invocation, function: int, running: Running) -> Row:
 
 def ended_row(invocation: Invocation, function: int, outcome: Outcome) -> Row:
     """The parameters of `put_invocation`."""
-    started_at = outcome.started_at
+    origin, started_at = _origin(invocation), outcome.started_at
     error = None if outcome.status == "succeeded" else outcome.error
     return (
-        *_identity(invocation), function, invocation.qualifier, invocation.cause, _NUMBER[outcome.status], *_origin(invocation),
+        *_identity(invocation), function, invocation.qualifier, invocation.cause, _NUMBER[outcome.status],
+        _text(summary(invocation, outcome)) if invocation.cause == "http" else origin[0], *origin[1:],
         outcome.version, _optional_microseconds(started_at), None if started_at is None else round(outcome.duration * 1_000_000),
         None if outcome.init is None else round(outcome.init * 1_000_000), outcome.cold, outcome.memory,
         None if error is None else _text(str(error.get("errorType", ""))) or None,

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:       # importing typing would cost every worker memory
     from typing import Any
 
-HERE = os.path.dirname(__file__)
+OWN_FOLDERS = (os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__)))
 TOO_LARGE = b'{"errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes).","errorType":"Function.ResponseSizeTooLarge"}'
 NO_BREAK_SPACE = "\u00a0"
 
@@ -196,7 +196,7 @@ def stack_of(error: BaseException) -> list[str]:
     """The lines of a traceback, without the runtime's own frames at its top."""
     frames = [(frame.filename, frame.lineno or 0, frame.name, frame.line) for frame in traceback.extract_tb(error.__traceback__)]
     own = 0
-    while own < len(frames) and os.path.dirname(frames[own][0]) == HERE:
+    while own < len(frames) and os.path.dirname(frames[own][0]) in OWN_FOLDERS:
         own += 1
     return traceback.format_list(frames[own:])
 

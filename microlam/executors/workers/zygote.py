@@ -114,7 +114,10 @@ class Zygote:
                     self.take_orders()
 
     def take_orders(self) -> None:
-        received, extra, _, _ = self.control.recvmsg(4096, _socket.CMSG_SPACE(16 * DESCRIPTORS.itemsize), CLOSE_ON_EXEC)
+        try:
+            received, extra, _, _ = self.control.recvmsg(4096, _socket.CMSG_SPACE(16 * DESCRIPTORS.itemsize), CLOSE_ON_EXEC)
+        except OSError:         # reset: it went before it had read all we told
+            received = b""
         if not received:
             self.end()
         for _, _, data in extra:

@@ -1,0 +1,129 @@
+"""Whose output is it? print and logging of handlers inside the host's process, told apart by context.
+
+While an invocation runs, sys.stdout, sys.stderr and the root logger are ours; the host's own output passes through as it was.
+"""
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+from contextvars import ContextVar
+from typing import TextIO
+
+from microlam.executors.workers.handler import JsonFormatter, TextFormatter
+
+
+class Output:
+    """What one invocation has printed, up to a limit."""
+
+    def __init__(self, request_id: str, limit: int) -> None:
+        self.request_id = request_id
+        self.limit, self.dropped = limit, 0
+        self._parts: list[bytes] = []
+
+    def print(self, text: str) -> None:
+        data = text.encode("utf-8", "backslashreplace")
+        kept = data[:self.limit]
+        self.limit -= len(kept)
+        self.dropped += len(data) - len(kept)
+        self._parts.append(kept)
+
+    def bytes(self) -> bytes:
+        return b"".join(self._parts)
+
+
+current: ContextVar[tuple[Output, str] | None] = ContextVar("microlam_output", default=None)      # and its log format
+
+
+class _Stream(io.TextIOBase):
+    """The host's stream, but for what an invocation writes."""
+
+    def __init__(self, host: TextIO) -> None:
+        self.host = host
+
+    def write(self, text: str) -> int:
+        running = current.get()
+        if running is None:
+            return self.host.write(text)
+        running[0].print(text)
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+    def flush(self) -> None:
+        if current.get() is None:
+            self.host.flush()
+
+    def fileno(self) -> int:
+        return self.host.fileno()
+
+    def isatty(self) -> bool:
+        return current.get() is None and self.host.isatty()
+
+    def close(self) -> None:
+        """Not ours to close."""
+
+    @property
+    def buffer(self) -> object:
+        return getattr(self.host, "buffer", None)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self.host, "encoding", None) or "utf-8"
+
+
+class _Logging(logging.Handler):
+    """The root logger's handler that Lambda gives a function, for records made while an invocation runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._formatters = {"JSON": JsonFormatter(), "Text": TextFormatter()}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        running = current.get()
+        if running is None:
+            # Without us the host would have had no handler at all, and logging would have used its last resort.
+            if logging.getLogger().handlers == [self] and logging.lastResort and record.levelno >= logging.lastResort.level:
+                logging.lastResort.handle(record)
+            return
+        output, log_format = running
+        record.aws_request_id = output.request_id
+        record.tenant_id = None
+        output.print(self._formatters.get(log_format, self._formatters["Text"]).format(record))
+
+
+class Capture:
+    """Stands in the way of the host's output while anything runs, and out of it else."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._lock = threading.Lock()
+        self._logging = _Logging()
+        self._stdout, self._stderr = _Stream(sys.stdout), _Stream(sys.stderr)
+
+    def enter(self) -> None:
+        with self._lock:
+            self._running += 1
+            if self._running > 1:
+                return
+            if sys.stdout is not self._stdout:
+                self._stdout.host, sys.stdout = sys.stdout, self._stdout
+            if sys.stderr is not self._stderr:
+                self._stderr.host, sys.stderr = sys.stderr, self._stderr
+            logging.getLogger().addHandler(self._logging)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._running -= 1
+            if self._running:
+                return
+            logging.getLogger().removeHandler(self._logging)
+            if sys.stdout is self._stdout:
+                sys.stdout = self._stdout.host
+            if sys.stderr is self._stderr:
+                sys.stderr = self._stderr.host
+
+
+capture = Capture()     # of the process: sys.stdout is, too

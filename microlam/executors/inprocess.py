@@ -1,0 +1,263 @@
+"""InProcess: handlers inside the host's own process and loop, for embedding and for debugging.
+
+Coroutines run concurrently in the loop, other handlers on threads. There is no wall: environment variables, working directory and memory are the
+host's, a thread that overruns its time can only be abandoned, and a crash is the host's crash.
+"""
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import json
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from microlam.executors import ExecutorStatistics, WorkerStatistics, logs
+from microlam.executors.capture import Output, capture, current
+from microlam.executors.environment import context_of, new_log_stream
+from microlam.executors.namespaces import Namespace
+from microlam.executors.threads import Threads
+from microlam.executors.workers import handler as runtime
+from microlam.executors.workers.frames import SUCCEEDED
+from microlam.executors.workers.python import RSS_UNIT
+from microlam.model import Invocation, Outcome, Version, new_id
+
+Handler = Callable[..., object]
+_numbers = itertools.count(1)
+Result = TypeVar("Result")
+
+
+@dataclass(eq=False)
+class Loaded:
+    """A version whose handler has been imported."""
+
+    version: Version
+    call: Handler
+    namespace: Namespace | None
+    log_stream: str
+    output: bytes           # printed by the import
+    seconds: float          # it took
+    since: datetime
+    on_loop: bool           # a coroutine function: needs no thread
+    invocations: int = 0
+    running: int = 0
+
+
+class NotLoaded(Exception):
+    """The import failed, and so does the invocation that wanted it."""
+
+    def __init__(self, error: dict[str, object], output: Output, seconds: float) -> None:
+        super().__init__(error["errorMessage"])
+        self.error, self.output, self.seconds = error, output, seconds
+
+
+class InProcess:
+    """Runs versions in the host's process."""
+
+    def __init__(self, *, log_limit: int = 1 << 20) -> None:
+        self._log_limit = log_limit
+        self._registered: dict[str, Handler] = {}
+        self._loaded: dict[str, Loaded] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._leaving: dict[Loaded, asyncio.Event] = {}
+        self._threads = Threads()
+
+    def register(self, arn: str, handler: Handler) -> None:
+        """Let this callable be the function's handler, instead of one to import."""
+        self._registered[arn] = handler
+
+    # ---- the executor's verbs -----------------------------------------------------------------------------------
+
+    async def run(self, version: Version, invocation: Invocation) -> Outcome:
+        """Run it here and now. Cancelled, a coroutine is cancelled too, and a thread abandoned."""
+        loaded = self._loaded.get(version.key)
+        cold = loaded is None
+        if loaded is None:
+            try:
+                loaded, cold = await self._load(version)
+            except NotLoaded as failure:
+                return unusable(version, failure, invocation.id)
+        loaded.running += 1
+        try:
+            return await self._run(loaded, invocation, cold=cold)
+        finally:
+            loaded.running -= 1
+            if not loaded.running and loaded in self._leaving:
+                self._leaving[loaded].set()
+
+    async def warm(self, version: Version) -> Outcome | None:
+        """Import the handler."""
+        try:
+            await self._load(version)
+        except NotLoaded as failure:
+            return unusable(version, failure, new_id())
+        return None
+
+    async def retire(self, version: Version) -> None:
+        """Let what runs finish, then forget the version's modules."""
+        loaded = self._loaded.pop(version.key, None)
+        self._locks.pop(version.key, None)
+        if loaded is None:
+            return
+        if loaded.running:
+            self._leaving[loaded] = asyncio.Event()
+            await self._leaving[loaded].wait()
+            del self._leaving[loaded]
+        if loaded.namespace is not None:
+            loaded.namespace.close()
+
+    def statistics(self) -> ExecutorStatistics:
+        """What is loaded, one entry a version."""
+        return ExecutorStatistics(workers=tuple(
+            WorkerStatistics(
+                pid=os.getpid(), key=loaded.version.key, name=loaded.version.name, number=loaded.version.number, busy=loaded.running > 0,
+                since=loaded.since, invocations=loaded.invocations, memory=peak(),
+            ) for loaded in self._loaded.values()
+        ))
+
+    async def close(self) -> None:
+        """Forget everything that was imported; threads that still run are abandoned."""
+        self._threads.close()
+        for loaded in self._loaded.values():
+            if loaded.namespace is not None:
+                loaded.namespace.close()
+        self._loaded.clear()
+
+    # ---- importing ----------------------------------------------------------------------------------------------
+
+    async def _load(self, version: Version) -> tuple[Loaded, bool]:
+        """The version's handler, and whether it had to be imported."""
+        async with self._locks.setdefault(version.key, asyncio.Lock()):
+            loaded = self._loaded.get(version.key)
+            if loaded is not None:
+                return loaded, False
+            loaded = await self._import(version)
+            self._loaded[version.key] = loaded
+            return loaded, True
+
+    async def _import(self, version: Version) -> Loaded:
+        began = time.perf_counter()
+        namespace = None
+        output = Output("", self._log_limit)
+        call = self._registered.get(version.arn)
+        if call is None:
+            namespace = Namespace(f"_microlam_{next(_numbers)}", [version.root, *version.path], version.source)
+            try:
+                call = await self._on_thread(lambda: runtime.find_handler(version.handler, namespace.import_module), output, version.log_format)
+            except BaseException as error:
+                namespace.close()
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                described = runtime.error_of(error, "")
+                output.print(runtime.error_line(described, version.log_format))
+                raise NotLoaded(described, output, time.perf_counter() - began) from None
+        return Loaded(
+            version=version, call=call, namespace=namespace, log_stream=new_log_stream(version), output=output.bytes(),
+            seconds=time.perf_counter() - began, since=datetime.now(UTC),
+            on_loop=inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)),  # noqa: B004
+        )
+
+    # ---- running ------------------------------------------------------------------------------------------------
+
+    async def _run(self, loaded: Loaded, invocation: Invocation, *, cold: bool) -> Outcome:
+        version, id = loaded.version, invocation.id
+        output = Output(id, self._log_limit)
+        first, loaded.invocations = loaded.invocations == 0, loaded.invocations + 1
+        began_at, began = datetime.now(UTC), time.perf_counter()
+        how, payload, error, sentence = await self._attempt(loaded, invocation, output)
+        duration = version.timeout if how == "timed_out" else time.perf_counter() - began
+        init = loaded.seconds if cold else None
+        return Outcome(
+            status=how, payload=payload, version=version.number, started_at=began_at, duration=duration, init=init, cold=cold, memory=peak(),
+            log_stream=loaded.log_stream, runtime=f"Python {platform.python_version()}",
+            logs=logs.log_of(logs.Run(
+                version=version, id=id, duration=duration, memory=peak(), output=output.bytes(), dropped=output.dropped, first=first,
+                runtime=platform.python_version(), init=init, init_output=loaded.output if first else b"", error=error, sentence=sentence,
+            )),
+        )
+
+    async def _attempt(self, loaded: Loaded, invocation: Invocation, output: Output) -> tuple[str, bytes, str, str]:
+        """Call the handler; status and payload, and what the platform has to say if it ended badly."""
+        version, id = loaded.version, invocation.id
+        limit = asyncio.timeout(version.timeout)
+        try:
+            async with limit:
+                result = await self._call(loaded, invocation, output)
+            if not limit.expired():     # else it would not be cancelled, but took its time
+                kind, payload = runtime.finish(result)
+                return ("succeeded" if kind == SUCCEEDED else "failed"), payload, "", ""
+        except SystemExit as error:
+            sentence = logs.exit_sentence(id, exit_status(error))
+            return "crashed", logs.platform_error("Runtime.ExitError", sentence), "Runtime.ExitError", sentence
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise       # the caller's wish, not the handler's doing
+            if not limit.expired():
+                _, payload = runtime.fail(error, id, version.log_format, output.print)
+                return "failed", payload, "", ""
+        sentence = logs.timeout_sentence(id, version.timeout)
+        return "timed_out", logs.platform_error("Sandbox.Timedout", sentence), "Sandbox.Timedout", sentence
+
+    async def _call(self, loaded: Loaded, invocation: Invocation, output: Output) -> object:
+        version = loaded.version
+        make_context = runtime.context_of(context_of(version, loaded.log_stream), output.print)
+        context = make_context(invocation.id, invocation.invoked_arn, invocation.client_context or "", version.timeout)
+        event = runtime.read_event(invocation.payload)
+        if not loaded.on_loop:
+            result = await self._on_thread(lambda: loaded.call(event, context), output, version.log_format)
+            if not inspect.isawaitable(result):
+                return result
+        with captured(output, version.log_format):
+            return await (result if not loaded.on_loop else loaded.call(event, context))
+
+    async def _on_thread(self, call: Callable[[], Result], output: Output, log_format: str) -> Result:
+        def captured_call() -> Result:
+            with captured(output, log_format):
+                return call()
+
+        return await self._threads.run(captured_call)
+
+
+@contextmanager
+def captured(output: Output, log_format: str) -> Iterator[None]:
+    """What this context prints and logs is `output`'s."""
+    token = current.set((output, log_format))
+    capture.enter()
+    try:
+        yield
+    finally:
+        capture.leave()
+        current.reset(token)
+
+
+def unusable(version: Version, failure: NotLoaded, id: str) -> Outcome:
+    """The outcome of an invocation whose handler cannot be imported."""
+    error = {**failure.error, "requestId": id}
+    return Outcome(
+        status="failed", payload=json.dumps(error).encode(), version=version.number, started_at=datetime.now(UTC), cold=True, memory=peak(),
+        runtime=f"Python {platform.python_version()}",
+        logs=logs.log_of(logs.Run(
+            version=version, id=id, duration=0.0, memory=peak(), first=True, runtime=platform.python_version(), init_output=failure.output.bytes(),
+            init_failed=failure.seconds, error=str(error["errorType"]),
+        )),
+    )
+
+
+def exit_status(error: SystemExit) -> int:
+    """The wait status of a process that had ended so."""
+    if error.code is None:
+        return 0
+    return (error.code & 0xFF if isinstance(error.code, int) else 1) << 8
+
+
+def peak() -> int:
+    """Most resident bytes of the host's process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
