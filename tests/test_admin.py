@@ -166,7 +166,7 @@ async def test_a_list_has_what_was_put_just_before_newest_first(place: Place) ->
     hello = page["invocations"][1]
     expected = {
         "function": "hello", "arn": function_arn("hello"), "version": "$LATEST", "qualifier": None, "cause": "http", "status": "succeeded",
-        "duration_ms": 12.5, "init_ms": 100.0, "cold": True, "summary": "GET /hello", "started_at": "2026-11-23T12:00:00.000Z",
+        "duration_ms": 12.5, "init_ms": 100.0, "cold": True, "summary": "GET /hello → 200", "started_at": "2026-11-23T12:00:00.000Z",
     }
     assert {name: hello[name] for name in expected} == expected
     assert {"queued_at", "ended_at"} <= hello.keys()

@@ -37,7 +37,8 @@ def imported(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            module = f"microlam.{node.module}" if node.level else node.module or ""
+            above = ["microlam", *path.relative_to(PACKAGE).parts][:-node.level] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
             yield from ([f"microlam.{alias.name}" for alias in node.names] if module == "microlam" else [module])
 
 

@@ -94,7 +94,12 @@ async def work(version: Version, what: str) -> tuple[int, str, str]:
         sys.executable, "-I", "-S", "-B", "-c", WORKER, version.root, json.dumps(version.path), version.handler, what,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=dict(version.environment), cwd=version.root,
     )
-    output, errors = await process.communicate()
+    try:
+        output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return process.returncode or 0, output.decode(), errors.decode()
 
 
@@ -112,9 +117,11 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-async def folder(tmp_path: Path) -> Folder:
+async def folder(tmp_path: Path) -> AsyncIterator[Folder]:
     (tmp_path / "functions").mkdir()
-    return Folder(tmp_path / "functions")
+    folder = Folder(tmp_path / "functions")
+    yield folder
+    await folder.functions.close()
 
 
 # ---- finding ---------------------------------------------------------------------------------------------------------

@@ -20,9 +20,10 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 from multidict import CIMultiDict
 
+from microlam.aws.binding import WireRequest
 from microlam.aws.constraints import compiled
 from microlam.aws.errors import TooManyRequests, Unreadable, ValidationFailed
-from microlam.aws.protocol import Service, WireReply, WireRequest
+from microlam.aws.protocol import Service, WireReply
 from microlam.aws.tables import MODELS, Table
 from microlam.aws.values import read_instant, write_instant
 from microlam.errors import FunctionNotFound, InvalidParameter, MicrolamError
@@ -133,7 +134,7 @@ LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:a"
         r"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)"
         "|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+), Member must not be null]",
     ]),
-    ("CreateFunction", {**FUNCTION, "FileSystemConfigs": [{"Arn": "x" * 201, "LocalMountPath": "/mnt/a"}]}, None),
+    ("CreateFunction", {**FUNCTION, "FileSystemConfigs": [{"Arn": "x" * 257, "LocalMountPath": "/mnt/a"}]}, None),
     ("CreateFunction", {}, [
         f"Value null at '{name}' failed to satisfy constraint: Member must not be null" for name in ("code", "role", "functionName")
     ]),
@@ -191,7 +192,7 @@ def test_a_secret_value_is_not_repeated() -> None:
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [*sorted(OPERATIONS), *OTHERS])
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
 def test_every_pattern_of_a_table_is_understood(name: str) -> None:
     for raw in service_of(name).table.raw["shapes"].values():
         if "pattern" in raw:
@@ -266,7 +267,7 @@ def test_botocore_reads_every_form_of_error(name: str) -> None:
 # ---- event streams ---------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("name", "operation", "head", "events"), [
-    ("lambda", "InvokeWithResponseStream", {"StatusCode": 200, "ExecutedVersion": "3", "ResponseStreamContentType": "text/plain"}, [
+    ("lambda", "InvokeWithResponseStream", {"StatusCode": 200, "ExecutedVersion": "3"}, [
         {"PayloadChunk": {"Payload": b"one \x00"}}, {"PayloadChunk": {"Payload": b"two"}}, {"InvokeComplete": {"ErrorCode": "E", "LogResult": "bG9n"}},
     ]),
     ("logs", "StartLiveTail", {}, [
@@ -300,7 +301,7 @@ class Frames(BytesIO):
             yield piece
 
 
-# ---- there and back, what it takes ----------------------------------------------------------------------------------
+# ---- a client's side ---------------------------------------------------------------------------------------------------
 
 
 def as_botocore_sends(operation: OperationModel, params: dict[str, Any]) -> WireRequest:

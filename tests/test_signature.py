@@ -37,7 +37,8 @@ def signed_by_botocore(
     prepared = request.prepare()
     parts = urlsplit(prepared.url)
     sent = {**{name: value.decode() if isinstance(value, bytes) else value for name, value in prepared.headers.items()}, "Host": host_of(prepared.url)}
-    return Signed(method=method, path=parts.path or "/", query=parts.query, headers=list(sent.items()), body=prepared.body if isinstance(prepared.body, bytes) else b"")
+    content = prepared.body if isinstance(prepared.body, bytes) else b""
+    return Signed(method=method, path=parts.path or "/", query=parts.query, headers=list(sent.items()), body=content)
 
 
 def host_of(url: str) -> str:

@@ -90,7 +90,7 @@ class Site:
         return await asyncio.to_thread(self._call, operation, service, region, key, secret, params)
 
     def _call(self, operation: str, service: str, region: str, key: str, secret: str, params: dict[str, Any]) -> Any:
-        client = boto3.client(
+        client: Any = boto3.client(  # type: ignore[call-overload]
             service, endpoint_url=self.url, region_name=region, aws_access_key_id=key, aws_secret_access_key=secret,
             config=Config(retries={"total_max_attempts": 1}, parameter_validation=False, inject_host_prefix=False, **self.options),
         )
@@ -127,7 +127,7 @@ async def open_site() -> AsyncIterator[Callable[..., Any]]:
         async def serve(request: web.BaseRequest) -> web.StreamResponse:
             return await wire.serve(request) if wire.wants(request) else web.Response(text="not for the wire")
 
-        runner = web.ServerRunner(web.Server(serve, auto_decompress=False))
+        runner = web.ServerRunner(web.Server(serve, auto_decompress=False, lingering_time=0.2))
         await runner.setup()
         runners.append(runner)
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -9,9 +9,10 @@ from aiohttp import hdrs, web
 from multidict import istr
 
 from microlam.aws import lambda_
+from microlam.aws.binding import WireRequest
 from microlam.aws.call import Answers, Call, Functions, Invoker
 from microlam.aws.errors import KeyUnknown, RequestCutShort, SignatureIncomplete, SignatureMissing, SignatureRefused, SignatureWrong, Unreadable, Unsupported
-from microlam.aws.protocol import Service, WireReply, WireRequest
+from microlam.aws.protocol import Service, WireReply
 from microlam.aws.signature import Scope, Signed, claimed_scope, dechunked, is_valid, read_signature, untimely
 from microlam.aws.tables import MODELS, Operation, Table
 from microlam.errors import MicrolamError, RequestTooLarge

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from microlam.aws.errors import ValidationFailed
-from microlam.aws.tables import Member, Shape
+from microlam.aws.tables import Shape
 
 _NOT_NULL = "Member must not be null"
 _TEXTS = ("string",)
@@ -45,10 +45,10 @@ def _value(shape: Shape, value: Any, at: str) -> Iterator[str]:
     if shape.kind == "structure":
         yield from _structure(shape, value, at + ".")
     elif shape.kind == "list":
-        yield from _elements(shape, _the(shape.element).shape, list(value), at, "Member must satisfy constraint")
+        yield from _elements(shape, shape.items.shape, list(value), at, "Member must satisfy constraint")
     elif shape.kind == "map":
-        yield from _elements(shape, _the(shape.key).shape, list(value), at, "Map keys must satisfy constraint", value, nullable=True)
-        yield from _elements(shape, _the(shape.value).shape, list(value.values()), at, "Map value must satisfy constraint", value)
+        yield from _elements(shape, shape.keys.shape, list(value), at, "Map keys must satisfy constraint", value, nullable=True)
+        yield from _elements(shape, shape.values.shape, list(value.values()), at, "Map value must satisfy constraint", value)
 
 
 def _elements(
@@ -149,8 +149,3 @@ def java_text(value: Any) -> str:
         case bytes():
             return f"java.nio.HeapByteBuffer[pos=0 lim={len(value)} cap={len(value)}]"
     return str(value)
-
-
-def _the(member: Member | None) -> Member:
-    assert member is not None
-    return member

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -33,13 +33,13 @@ def _read_structure(shape: Shape, value: object) -> dict[str, Any]:
 
 
 def _read_list(shape: Shape, value: object) -> list[Any]:
-    element = _of(shape.element)
+    element = shape.items.shape
     return [read(element, item) for item in _expected(list, value, shape)]
 
 
 def _read_map(shape: Shape, value: object) -> dict[str, Any]:
-    item_shape = _of(shape.value)
-    return {key: read(item_shape, item) for key, item in _expected(dict, value, shape).items()}
+    element = shape.values.shape
+    return {key: read(element, item) for key, item in _expected(dict, value, shape).items()}
 
 
 def _read_string(shape: Shape, value: object) -> str:
@@ -99,9 +99,9 @@ def write(shape: Shape, value: Any, member: Member | None = None) -> Any:
         case "structure":
             return write_members(shape.members.values(), value)
         case "list":
-            return [write(_of(shape.element), item) for item in value]
+            return [write(shape.items.shape, item) for item in value]
         case "map":
-            return {key: write(_of(shape.value), item) for key, item in value.items()}
+            return {key: write(shape.values.shape, item) for key, item in value.items()}
         case "blob":
             return write_blob(value)
         case "timestamp":
@@ -110,7 +110,8 @@ def write(shape: Shape, value: Any, member: Member | None = None) -> Any:
     return value if not isinstance(value, float) or math.isfinite(value) else write_number(value)
 
 
-def write_members(members: Sequence[Member] | Any, value: Mapping[str, Any]) -> dict[str, Any]:
+def write_members(members: Iterable[Member], value: Mapping[str, Any]) -> dict[str, Any]:
+    """Some members of a structure, under their names on the wire."""
     return {member.wire: write(member.shape, value[member.name], member) for member in members if value.get(member.name) is not None}
 
 
@@ -118,11 +119,6 @@ def _write_timestamp(value: object, format: str) -> object:
     if not isinstance(value, datetime):
         return value
     return seconds(value) if format == "unixTimestamp" else write_instant(value, format)
-
-
-def _of(member: Member | None) -> Shape:
-    assert member is not None
-    return member.shape
 
 
 _TOKENS = ((bool, ("TRUE_VALUE", "FALSE_VALUE")), (str, ("STRING_VALUE",)), (int, ("NUMBER_VALUE",)), (float, ("NUMBER_VALUE",)))

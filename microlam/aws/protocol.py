@@ -4,52 +4,19 @@ One table drives all four protocols: rest-json, rest-xml, json and query. Member
 """
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
 import orjson
-from multidict import CIMultiDict, CIMultiDictProxy, MultiDict
 
-from microlam.aws import constraints, eventstream, json_body, query_body, xml_body
+from microlam.aws import binding, constraints, eventstream, json_body, query_body, xml_body
+from microlam.aws.binding import WireRequest
 from microlam.aws.errors import Unreadable, Unsupported, WireError
 from microlam.aws.tables import Member, Operation, Shape, Table
-from microlam.aws.values import read_json_value, read_text, write_json_value, write_text
 from microlam.errors import MicrolamError
 
 # An operation's members, in and out. What each of them holds is the table's to say and to check, not mypy's.
 Params = dict[str, Any]
-
-_TIMESTAMPS = {"header": "rfc822", "headers": "rfc822"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class WireRequest:
-    """A request as the codec looks at it; `path` is still encoded."""
-
-    method: str
-    path: str
-    query: str = ""
-    headers: CIMultiDict[str] | CIMultiDictProxy[str] = field(default_factory=CIMultiDict)
-    body: bytes = b""
-
-    def with_body(self, body: bytes) -> WireRequest:
-        return replace(self, body=body) if body else self
-
-    @cached_property
-    def arguments(self) -> MultiDict[str]:
-        return MultiDict(parse_qsl(self.query, keep_blank_values=True))
-
-    @cached_property
-    def form(self) -> Sequence[tuple[str, str]]:
-        """The members of a query request: in the body, or in the URL."""
-        try:
-            return [*self.arguments.items(), *parse_qsl(self.body.decode(), keep_blank_values=True)]
-        except ValueError:
-            raise Unreadable(reason="the body is not a form") from None
 
 
 class WireReply(NamedTuple):
@@ -88,7 +55,7 @@ class Service:
             return self._named(dict(request.form).get("Action", "")), {}
         for route in self.table.routes:
             labels = route.labels(request.path) if route.method == request.method else None
-            if labels is not None and _has(request, route.fixed, route.needed):
+            if labels is not None and binding.has(request, route.fixed, route.needed):
                 if not route.supported:
                     raise Unsupported(operation=f"{self.name}:{route.operation}")
                 return self.table.operations[route.operation], labels
@@ -108,7 +75,7 @@ class Service:
             return _members(query_body.read(shape, query_body.tree(request.form)))
         if self.protocol == "json":
             return _members(json_body.read(shape, _json(request.body)))
-        params = {member.name: value for member in shape.located_members if (value := _located(operation, member, labels, request)) is not None}
+        params = {member.name: value for member in shape.located_members if (value := binding.located(operation, member, labels, request)) is not None}
         return params | self._payload(shape, request.body)
 
     def _payload(self, shape: Shape, body: bytes) -> Params:
@@ -160,7 +127,7 @@ class Service:
             if member.location == "statusCode":
                 status = value
             else:
-                headers.update(_headers(member, value))
+                headers.update(binding.written(member, value))
         content_type, body = self._rest_body(shape, result)
         if content_type and all(member.wire != "Content-Type" for member in shape.located_members):
             headers["Content-Type"] = content_type
@@ -262,15 +229,7 @@ class Service:
         return xml_body.element("ErrorResponse", inner, namespace={"uri": namespace} if namespace else None)
 
 
-# ---- parts of requests -----------------------------------------------------------------------------------------------
-
-def _has(request: WireRequest, fixed: Sequence[tuple[str, str]], needed: Sequence[tuple[str, str]]) -> bool:
-    """Whether what tells this operation from others on the same path is there."""
-    arguments = request.arguments
-    return all(arguments.get(name) == value if value else name in arguments for name, value in fixed) and all(
-        name in (arguments if place == "querystring" else request.headers) for place, name in needed
-    )
-
+# ---- parts -------------------------------------------------------------------------------------------------------------
 
 def _json(body: bytes) -> object:
     try:
@@ -281,68 +240,6 @@ def _json(body: bytes) -> object:
 
 def _members(value: Any) -> Params:
     return value if isinstance(value, dict) else {}
-
-
-def _located(operation: Operation, member: Member, labels: Mapping[str, str], request: WireRequest) -> Any:
-    """A member that travels in the path, the query or a header; None where it does not."""
-    if member.location == "uri":
-        return read_text(member.shape, labels[member.wire])
-    if member.location == "querystring":
-        return _argument(member, request.arguments, operation.bound_arguments)
-    if member.location == "headers":
-        prefix = member.wire.lower()
-        return {name[len(prefix):]: value for name, value in request.headers.items() if name.lower().startswith(prefix)} or None
-    text = request.headers.get(member.wire)
-    return None if text is None else _header(member, text)
-
-
-def _argument(member: Member, arguments: MultiDict[str], bound: frozenset[str]) -> Any:
-    shape = member.shape
-    if shape.kind == "map":
-        return _map_argument(shape, arguments, bound) or None
-    texts = arguments.getall(member.wire, [])
-    if shape.kind == "list":
-        assert shape.element is not None
-        element = shape.element.shape
-        return [read_text(element, text) for text in texts] or None
-    return read_text(shape, texts[0]) if texts else None
-
-
-def _map_argument(shape: Shape, arguments: MultiDict[str], bound: frozenset[str]) -> Params:
-    assert shape.value is not None
-    several = shape.value.shape.kind == "list"
-    return {name: arguments.getall(name) if several else arguments[name] for name in arguments if name not in bound}
-
-
-def _header(member: Member, text: str) -> Any:
-    if member.json_value:
-        return read_json_value(text)
-    if member.shape.kind != "list":
-        return read_text(member.shape, text)
-    assert member.shape.element is not None
-    element = member.shape.element.shape
-    # Dates of a list have a comma of their own.
-    parts = re.findall(r"[^,]+,[^,]+", text) if element.kind == "timestamp" and "GMT" in text else re.findall(r'"(?:[^"\\]|\\.)*"|[^,]+', text)
-    return [read_text(element, re.sub(r"\\(.)", r"\1", part[1:-1]) if part.startswith('"') else part) for part in map(str.strip, parts)]
-
-
-# ---- parts of replies ------------------------------------------------------------------------------------------------
-
-def _headers(member: Member, value: Any) -> dict[str, str]:
-    if member.location == "headers":
-        return {member.wire + name: str(item) for name, item in value.items()}
-    if member.json_value:
-        return {member.wire: write_json_value(value)}
-    shape = member.shape
-    if shape.kind == "list":
-        assert shape.element is not None
-        return {member.wire: ",".join(_list_item(shape.element.shape, item) for item in value)}
-    return {member.wire: write_text(shape, value, member.timestamp_format or shape.timestamp_format or "rfc822")}
-
-
-def _list_item(shape: Shape, item: Any) -> str:
-    text = write_text(shape, item, shape.timestamp_format or "rfc822")
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if shape.kind == "string" and ("," in text or '"' in text) else text
 
 
 def _error_document(shape: Shape, error: MicrolamError, members: Params) -> tuple[Params, dict[str, str]]:
@@ -357,7 +254,7 @@ def _error_document(shape: Shape, error: MicrolamError, members: Params) -> tupl
         if value is None:
             continue
         if member is not None and member.location == "header":
-            headers.update(_headers(member, value))
+            headers.update(binding.written(member, value))
         else:
             document[member.wire if member is not None else name] = value if member is None else json_body.write(member.shape, value, member)
     return document, headers

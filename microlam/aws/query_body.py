@@ -31,7 +31,7 @@ def read(shape: Shape, node: Node) -> Any:
         case "structure":
             return _read_structure(shape, node)
         case "list":
-            return _read_list(shape, node.get(_element(shape).wire, Node()))
+            return _read_list(shape, node.get(shape.items.wire, Node()))
         case "map":
             return _read_map(shape, node.get("entry", Node()))
     return read_text(shape, node.text or "")
@@ -53,22 +53,15 @@ def _read_member(member: Member, branch: Node) -> Any:
 
 
 def _read_list(shape: Shape, items: Node) -> list[Any]:
-    return [read(_element(shape).shape, item) for item in _in_order(items)]
+    return [read(shape.items.shape, item) for item in _in_order(items)]
 
 
 def _read_map(shape: Shape, entries: Node) -> dict[str, Any]:
-    assert shape.key is not None
-    assert shape.value is not None
     return {
-        entry[shape.key.wire].text or "": read(shape.value.shape, entry.get(shape.value.wire, Node()))
-        for entry in _in_order(entries) if shape.key.wire in entry
+        entry[shape.keys.wire].text or "": read(shape.values.shape, entry.get(shape.values.wire, Node()))
+        for entry in _in_order(entries) if shape.keys.wire in entry
     }
 
 
 def _in_order(items: Node) -> list[Node]:
     return [items[index] for index in sorted((part for part in items if part.isdecimal()), key=int)]
-
-
-def _element(shape: Shape) -> Member:
-    assert shape.element is not None
-    return shape.element

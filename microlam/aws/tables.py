@@ -46,8 +46,7 @@ class Member:
     @cached_property
     def items_wire(self) -> str:
         """What a flattened list calls each of its elements."""
-        element = self.shape.element
-        return element.wire if element is not None and element.renamed else self.wire
+        return self.shape.items.wire if self.shape.items.renamed else self.wire
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,6 +76,21 @@ class Shape:
     wire: str = ""                          # the name of its XML element, where the shape says one
     namespace: Mapping[str, str] | None = None
 
+    @property
+    def items(self) -> Member:
+        """What a list holds."""
+        return _there(self.element)
+
+    @property
+    def keys(self) -> Member:
+        """What a map's keys are."""
+        return _there(self.key)
+
+    @property
+    def values(self) -> Member:
+        """What a map's values are."""
+        return _there(self.value)
+
     @cached_property
     def body_members(self) -> Sequence[Member]:
         return [member for member in self.members.values() if member.location is None]
@@ -89,6 +103,12 @@ class Shape:
     def message(self) -> str:
         """How an error's shape calls its message."""
         return next((name for name in self.members if name.lower() == "message"), "message")
+
+
+def _there(member: Member | None) -> Member:
+    if member is None:
+        raise TypeError("the table has no such member")
+    return member
 
 
 class Shapes(dict[str, Shape]):

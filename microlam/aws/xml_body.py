@@ -63,18 +63,15 @@ def _read_structure(members: Iterable[Member], node: ElementTree.Element) -> dic
 
 
 def _read_list(shape: Shape, nodes: Iterable[ElementTree.Element]) -> list[Any]:
-    assert shape.element is not None
-    return [read(shape.element.shape, node) for node in nodes]
+    return [read(shape.items.shape, node) for node in nodes]
 
 
 def _read_map(shape: Shape, entries: Iterable[ElementTree.Element]) -> dict[str, Any]:
-    assert shape.key is not None
-    assert shape.value is not None
     found = {}
     for entry in entries:
         parts = {_tag(child): child for child in entry}
-        if shape.key.wire in parts and shape.value.wire in parts:
-            found[parts[shape.key.wire].text or ""] = read(shape.value.shape, parts[shape.value.wire])
+        if shape.keys.wire in parts and shape.values.wire in parts:
+            found[parts[shape.keys.wire].text or ""] = read(shape.values.shape, parts[shape.values.wire])
     return found
 
 
@@ -108,9 +105,8 @@ def write(name: str, shape: Shape, value: Any, member: Member | None = None) -> 
         case "structure":
             return element(name, write_members(shape.members.values(), value), namespace=namespace, attributes=_attributes(shape, value))
         case "list":
-            assert shape.element is not None
-            inner = shape.element.wire
-            return element(name, "".join(write(inner, shape.element.shape, item, shape.element) for item in value), namespace=namespace)
+            inner = shape.items.wire
+            return element(name, "".join(write(inner, shape.items.shape, item, shape.items) for item in value), namespace=namespace)
         case "map":
             return element(name, "".join(_entry("entry", shape, *pair) for pair in value.items()), namespace=namespace)
     written = write_text(shape, value, (member and member.timestamp_format) or shape.timestamp_format or "iso8601")
@@ -125,17 +121,14 @@ def write_members(members: Iterable[Member], value: Mapping[str, Any]) -> str:
 def _write_member(member: Member, value: Any) -> str:
     shape = member.shape
     if member.flat and shape.kind == "list":
-        assert shape.element is not None
-        return "".join(write(member.items_wire, shape.element.shape, item, shape.element) for item in value)
+        return "".join(write(member.items_wire, shape.items.shape, item, shape.items) for item in value)
     if member.flat and shape.kind == "map":
         return "".join(_entry(member.wire, shape, *pair) for pair in value.items())
     return write(member.wire, shape, value, member)
 
 
 def _entry(name: str, shape: Shape, key: str, value: Any) -> str:
-    assert shape.key is not None
-    assert shape.value is not None
-    return element(name, element(shape.key.wire, text(key)) + write(shape.value.wire, shape.value.shape, value))
+    return element(name, element(shape.keys.wire, text(key)) + write(shape.values.wire, shape.values.shape, value))
 
 
 def _attributes(shape: Shape, value: Mapping[str, Any]) -> str:

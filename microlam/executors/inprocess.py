@@ -13,8 +13,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -32,6 +31,7 @@ from microlam.model import Invocation, Outcome, Version, new_id
 Handler = Callable[..., object]
 _numbers = itertools.count(1)
 Result = TypeVar("Result")
+PYTHON = platform.python_version()
 
 
 @dataclass(eq=False)
@@ -40,6 +40,7 @@ class Loaded:
 
     version: Version
     call: Handler
+    make_context: type[runtime.LambdaContext]
     namespace: Namespace | None
     log_stream: str
     output: bytes           # printed by the import
@@ -146,8 +147,10 @@ class InProcess:
         began = time.perf_counter()
         namespace = None
         output = Output("", self._log_limit)
-        call = self._registered.get(version.arn)
-        if call is None:
+        call: Handler
+        if version.arn in self._registered:
+            call = self._registered[version.arn]
+        else:
             namespace = Namespace(f"_microlam_{next(_numbers)}", [version.root, *version.path], version.source)
             try:
                 call = await self._on_thread(lambda: runtime.find_handler(version.handler, namespace.import_module), output, version.log_format)
@@ -158,8 +161,10 @@ class InProcess:
                 described = runtime.error_of(error, "")
                 output.print(runtime.error_line(described, version.log_format))
                 raise NotLoaded(described, output, time.perf_counter() - began) from None
+        log_stream = new_log_stream(version)
         return Loaded(
-            version=version, call=call, namespace=namespace, log_stream=new_log_stream(version), output=output.bytes(),
+            version=version, call=call, make_context=runtime.context_of(context_of(version, log_stream), print_to_log), namespace=namespace,
+            log_stream=log_stream, output=output.bytes(),
             seconds=time.perf_counter() - began, since=datetime.now(UTC),
             on_loop=inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)),  # noqa: B004
         )
@@ -174,12 +179,13 @@ class InProcess:
         how, payload, error, sentence = await self._attempt(loaded, invocation, output)
         duration = version.timeout if how == "timed_out" else time.perf_counter() - began
         init = loaded.seconds if cold else None
+        memory = peak()
         return Outcome(
-            status=how, payload=payload, version=version.number, started_at=began_at, duration=duration, init=init, cold=cold, memory=peak(),
-            log_stream=loaded.log_stream, runtime=f"Python {platform.python_version()}",
+            status=how, payload=payload, version=version.number, started_at=began_at, duration=duration, init=init, cold=cold, memory=memory,
+            log_stream=loaded.log_stream, runtime=f"Python {PYTHON}",
             logs=logs.log_of(logs.Run(
-                version=version, id=id, duration=duration, memory=peak(), output=output.bytes(), dropped=output.dropped, first=first,
-                runtime=platform.python_version(), init=init, init_output=loaded.output if first else b"", error=error, sentence=sentence,
+                version=version, id=id, duration=duration, memory=memory, output=output.bytes(), dropped=output.dropped, first=first,
+                runtime=PYTHON, init=init, init_output=loaded.output if first else b"", error=error, sentence=sentence,
             )),
         )
 
@@ -208,34 +214,47 @@ class InProcess:
 
     async def _call(self, loaded: Loaded, invocation: Invocation, output: Output) -> object:
         version = loaded.version
-        make_context = runtime.context_of(context_of(version, loaded.log_stream), output.print)
-        context = make_context(invocation.id, invocation.invoked_arn, invocation.client_context or "", version.timeout)
+        context = loaded.make_context(invocation.id, invocation.invoked_arn, invocation.client_context or "", version.timeout)
         event = runtime.read_event(invocation.payload)
         if not loaded.on_loop:
             result = await self._on_thread(lambda: loaded.call(event, context), output, version.log_format)
             if not inspect.isawaitable(result):
                 return result
-        with captured(output, version.log_format):
-            return await (result if not loaded.on_loop else loaded.call(event, context))
+        with Captured(output, version.log_format):
+            awaitable: object = loaded.call(event, context) if loaded.on_loop else result
+            assert isinstance(awaitable, Awaitable)
+            return await awaitable
 
     async def _on_thread(self, call: Callable[[], Result], output: Output, log_format: str) -> Result:
         def captured_call() -> Result:
-            with captured(output, log_format):
+            with Captured(output, log_format):
                 return call()
 
         return await self._threads.run(captured_call)
 
 
-@contextmanager
-def captured(output: Output, log_format: str) -> Iterator[None]:
+class Captured:
     """What this context prints and logs is `output`'s."""
-    token = current.set((output, log_format))
-    capture.enter()
-    try:
-        yield
-    finally:
+
+    __slots__ = ("_running", "_token")
+
+    def __init__(self, output: Output, log_format: str) -> None:
+        self._running = output, log_format
+
+    def __enter__(self) -> None:
+        self._token = current.set(self._running)
+        capture.enter()
+
+    def __exit__(self, *error: object) -> None:
         capture.leave()
-        current.reset(token)
+        current.reset(self._token)
+
+
+def print_to_log(text: str) -> None:
+    """context.log()."""
+    running = current.get()
+    if running is not None:
+        running[0].print(text)
 
 
 def unusable(version: Version, failure: NotLoaded, id: str) -> Outcome:
@@ -243,9 +262,9 @@ def unusable(version: Version, failure: NotLoaded, id: str) -> Outcome:
     error = {**failure.error, "requestId": id}
     return Outcome(
         status="failed", payload=json.dumps(error).encode(), version=version.number, started_at=datetime.now(UTC), cold=True, memory=peak(),
-        runtime=f"Python {platform.python_version()}",
+        runtime=f"Python {PYTHON}",
         logs=logs.log_of(logs.Run(
-            version=version, id=id, duration=0.0, memory=peak(), first=True, runtime=platform.python_version(), init_output=failure.output.bytes(),
+            version=version, id=id, duration=0.0, memory=peak(), first=True, runtime=PYTHON, init_output=failure.output.bytes(),
             init_failed=failure.seconds, error=str(error["errorType"]),
         )),
     )
