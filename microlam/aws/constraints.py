@@ -41,35 +41,35 @@ def _structure(shape: Shape, value: Mapping[str, Any], path: str) -> Iterator[st
 
 def _value(shape: Shape, value: Any, at: str) -> Iterator[str]:
     for rule in _broken(shape, value):
-        yield _sentence(shape, value, at, rule)
-    if shape.kind == "structure":
-        yield from _structure(shape, value, at + ".")
-    elif shape.kind == "list":
-        yield from _elements(shape, shape.items.shape, list(value), at, "Member must satisfy constraint")
-    elif shape.kind == "map":
-        yield from _elements(shape, shape.keys.shape, list(value), at, "Map keys must satisfy constraint", value, nullable=True)
-        yield from _elements(shape, shape.values.shape, list(value.values()), at, "Map value must satisfy constraint", value)
-
-
-def _elements(
-    shape: Shape, element: Shape, items: Sequence[Any], at: str, words: str, whole: object = None, *, nullable: bool = False,
-) -> Iterator[str]:
-    """One sentence for all elements that are single values; those with members speak for themselves."""
-    nullable = nullable or shape.sparse
-    if (any(item is None for item in items) and not nullable) or any(_broken(element, item) for item in items if item is not None):
-        rules = [*_rules(element), *([] if nullable else [_NOT_NULL])]
-        yield _sentence(shape, items if whole is None else whole, at, f"{words}: [{', '.join(rules)}]")
-    if element.kind in ("structure", "list", "map"):
-        steps = [f"{at}.{number}.member" for number in range(1, len(items) + 1)] if not isinstance(whole, Mapping) else [f"{at}.{key}.member" for key in whole]
-        for step, item in zip(steps, items, strict=True):
-            if item is not None:
-                yield from _structure(element, item, step + ".") if element.kind == "structure" else _inside(element, item, step)
+        yield _sentence(value, at, rule, secret=shape.sensitive)
+    yield from _inside(shape, value, at)
 
 
 def _inside(shape: Shape, value: Any, at: str) -> Iterator[str]:
-    """What is wrong below a list or map that is itself an element: its own limits were named with its siblings'."""
-    own = {_sentence(shape, value, at, rule) for rule in _broken(shape, value)}
-    yield from (sentence for sentence in _value(shape, value, at) if sentence not in own)
+    """What is wrong below: with members, elements, keys and values."""
+    if shape.kind == "structure":
+        yield from _structure(shape, value, at + ".")
+    elif shape.kind == "list":
+        yield from _together(shape, shape.items.shape, value, value, at, "Member must satisfy constraint", nullable=shape.sparse)
+        yield from _each(shape.items.shape, {f"{at}.{number}.member": item for number, item in enumerate(value, 1)})
+    elif shape.kind == "map":
+        yield from _together(shape, shape.keys.shape, list(value), value, at, "Map keys must satisfy constraint", nullable=True)
+        yield from _together(shape, shape.values.shape, list(value.values()), value, at, "Map value must satisfy constraint", nullable=False)
+        yield from _each(shape.values.shape, {f"{at}.{key}.member": item for key, item in value.items()})
+
+
+def _together(shape: Shape, element: Shape, items: Sequence[Any], whole: Any, at: str, words: str, *, nullable: bool) -> Iterator[str]:
+    """One sentence about all elements, with every rule they have."""
+    if any(not nullable if item is None else _broken(element, item) for item in items):
+        rules = [*_rules(element), *([] if nullable else [_NOT_NULL])]
+        yield _sentence(whole, at, f"{words}: [{', '.join(rules)}]", secret=shape.sensitive or element.sensitive)
+
+
+def _each(element: Shape, items: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong below each element; their own limits were named together."""
+    for at, item in items.items():
+        if item is not None:
+            yield from _inside(element, item, at)
 
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
@@ -130,8 +130,8 @@ def _category(letter: str) -> str:
 
 # ---- sentences -------------------------------------------------------------------------------------------------------
 
-def _sentence(shape: Shape, value: Any, at: str, rule: str) -> str:
-    shown = "" if shape.sensitive else f" '{java_text(value)}'"
+def _sentence(value: Any, at: str, rule: str, *, secret: bool) -> str:
+    shown = "" if secret else f" '{java_text(value)}'"
     return f"Value{shown} at '{at}' failed to satisfy constraint: {rule}"
 
 

@@ -45,7 +45,7 @@ class Service:
         """Whether the path is one of this service's, whatever the method."""
         if self.protocol in ("json", "query"):
             return path in ("", "/")
-        return any(route.labels(path) is not None for route in self.table.routes)
+        return bool(self.table.routes.at(path))
 
     def match(self, request: WireRequest) -> tuple[Operation, dict[str, str]]:
         """The operation that is asked for, and the labels in its path; raises Unsupported for what microlam does not answer."""
@@ -53,12 +53,11 @@ class Service:
             return self._named(request.headers.get("X-Amz-Target", "").rpartition(".")[2]), {}
         if self.protocol == "query":
             return self._named(dict(request.form).get("Action", "")), {}
-        for route in self.table.routes:
-            labels = route.labels(request.path) if route.method == request.method else None
-            if labels is not None and binding.has(request, route.fixed, route.needed):
+        for route in self.table.routes.at(request.path):
+            if route.method == request.method and binding.has(request, route.fixed, route.needed):
                 if not route.supported:
                     raise Unsupported(operation=f"{self.name}:{route.operation}")
-                return self.table.operations[route.operation], labels
+                return self.table.operations[route.operation], route.labels(request.path)
         raise Unsupported(operation=f"{request.method} {request.path} of {self.name}")
 
     def _named(self, name: str) -> Operation:

@@ -4,7 +4,7 @@ A table is `models/NAME.json`, one shape a line, made by `python -m tests.distil
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -196,21 +196,54 @@ class Route:
         """The most particular first: more that must be there, then more of the path said literally."""
         return -len(self.fixed) - len(self.needed), -sum(len(part) for part in self.parts if not part.startswith("{")), not self.supported
 
-    def labels(self, path: str) -> dict[str, str] | None:
-        """The path's labels, decoded; None where the path is another operation's."""
-        parts = _parts(path)
+    def labels(self, path: str) -> dict[str, str]:
+        """The labels in a path that is this route's, decoded."""
         found: dict[str, str] = {}
+        parts = _parts(path)
         for index, part in enumerate(self.parts):
             if part.endswith("+}"):
-                rest = "/".join(parts[index:])
-                return {**found, part[1:-2]: unquote(rest)} if rest else None
-            if index >= len(parts) or not parts[index]:
-                return None
-            if part.startswith("{"):
+                found[part[1:-2]] = unquote("/".join(parts[index:]))
+            elif part.startswith("{"):
                 found[part[1:-1]] = unquote(parts[index])
-            elif part != parts[index]:
-                return None
-        return found if len(parts) == len(self.parts) or parts[len(self.parts):] == [""] else None
+        return found
+
+
+class Routes:
+    """A table's routes, found by the parts of a path: a tree of literal parts and labels."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._root = _Branch()
+        for route in sorted(routes, key=lambda route: route.rank):
+            branch = self._root
+            for part in route.parts:
+                branch = branch.setdefault("{+}" if part.endswith("+}") else "{}" if part.startswith("{") else part, _Branch())
+            branch.routes.append(route)
+
+    def at(self, path: str) -> Sequence[Route]:
+        """Every route with this path, the most particular first; one slash more at its end does not matter."""
+        parts = _parts(path)
+        found = self._root.below(parts)
+        if parts[-1:] == [""]:
+            found += self._root.below(parts[:-1])
+        return sorted(found, key=lambda route: route.rank) if len(found) > 1 else found
+
+
+class _Branch(dict[str, "_Branch"]):
+    """What may follow in a path, and the routes that end here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.routes: list[Route] = []
+
+    def below(self, parts: Sequence[str]) -> list[Route]:
+        if not parts:
+            return list(self.routes)
+        found = self[parts[0]].below(parts[1:]) if parts[0] in self else []
+        if parts[0] and "{}" in self:
+            found += self["{}"].below(parts[1:])
+        if any(parts) and "{+}" in self:
+            found += self["{+}"].routes
+        return found
 
 
 def _arguments(uri: str) -> list[tuple[str, str]]:
@@ -251,13 +284,13 @@ class Table:
         return {raw.get("error", {}).get("code", name): name for name, raw in self.raw["shapes"].items() if raw.get("exception")}
 
     @cached_property
-    def routes(self) -> Sequence[Route]:
+    def routes(self) -> Routes:
         answered = [Route(name, raw["http"]["method"], raw["http"]["requestUri"], self._needed(raw)) for name, raw in self.raw["operations"].items()]
         others = [
             Route(name, method, uri, supported=False)
             for name, (method, _, uri) in ((name, where.partition(" ")) for name, where in self.raw.get("unsupported", {}).items())
         ]
-        return sorted(answered + others, key=lambda route: route.rank)
+        return Routes(answered + others)
 
     def _needed(self, raw: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         shape = self.raw["shapes"].get(raw.get("input", {}).get("shape"), {})

@@ -1,0 +1,1096 @@
+"""The contract that every executor keeps, and the clauses that only processes can."""
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from microlam.executors import Credentials, Executor
+from microlam.executors.inprocess import InProcess
+from microlam.executors.processes import Processes
+from microlam.model import Invocation, Outcome, Version, function_arn, new_id
+
+LOG_LIMIT = 100_000
+
+
+class Lab:
+    """An executor, and functions made for it on the spot."""
+
+    def __init__(self, folder: Path, executor: Executor) -> None:
+        self.folder, self.executor = folder, executor
+
+    def function(self, code: str | Mapping[str, str], name: str = "hello", **fields: Any) -> Version:
+        root = self.folder / f"{name}-{fields.get('number', '$LATEST')}"
+        for path, text in ({"hello.py": code} if isinstance(code, str) else code).items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(textwrap.dedent(text).lstrip("\n"))
+        return Version(**{"arn": function_arn(name), "handler": "hello.handler", "runtime": "python3.11", "root": str(root), **fields})
+
+    async def run(self, version: Version, event: object = None, **fields: Any) -> Outcome:
+        payload = event if isinstance(event, bytes) else json.dumps(event).encode()
+        invocation = Invocation(**{
+            "id": new_id(), "arn": version.arn, "payload": payload, "cause": "invoke", "queued_at": datetime.now(UTC), **fields,
+        })
+        return await self.executor.run(version, invocation)
+
+    async def value(self, code: str | Mapping[str, str], event: object = None, **fields: Any) -> Any:
+        """What a handler of this code replies."""
+        outcome = await self.run(self.function(code, **fields), event)
+        assert outcome.ok, (outcome.payload, outcome.logs)
+        return outcome.value
+
+    @property
+    def pids(self) -> set[int]:
+        return {worker.pid for worker in self.executor.statistics().workers}
+
+
+def new_processes(folder: Path, **settings: Any) -> Processes:
+    credentials = Credentials(access_key="000000000000", secret_key="secret", session_token="token")
+    return Processes(folder / "scratch", **{
+        "base_environment": {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}, "endpoint_url": "http://127.0.0.1:3000", "credentials": credentials,
+        "log_limit": LOG_LIMIT, **settings,
+    })
+
+
+@pytest.fixture(params=["processes", "inprocess"])
+async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
+    """Each executor in turn: what holds for one holds for the other."""
+    executor: Executor = new_processes(tmp_path) if request.param == "processes" else InProcess(log_limit=LOG_LIMIT)
+    yield Lab(tmp_path, executor)
+    await executor.close()
+
+
+@pytest.fixture
+async def processes(tmp_path: Path) -> AsyncIterator[Lab]:
+    """Processes alone, for what only they can keep."""
+    executor = new_processes(tmp_path)
+    yield Lab(tmp_path, executor)
+    await executor.close()
+
+
+async def until(look: Callable[[], object], what: str = "") -> None:
+    deadline = time.monotonic() + 30
+    while not look():
+        assert time.monotonic() < deadline, f"waited in vain {what}"
+        await asyncio.sleep(0.005)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def lines(outcome: Outcome) -> list[str]:
+    return outcome.logs.decode().splitlines()
+
+
+def output(outcome: Outcome) -> list[str]:
+    """What the handler itself has printed."""
+    found = lines(outcome)
+    start = next(index for index, line in enumerate(found) if line.startswith("START "))
+    end = next(index for index, line in enumerate(found) if line.startswith("END "))
+    return found[start + 1:end]
+
+
+# ---- replies ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("expression", "reply"), [
+    ("{'a': [1, 2.5, True, None, 'x']}", b'{"a": [1, 2.5, true, null, "x"]}'),
+    ("None", b"null"),
+    ("'text'", b'"text"'),
+    ("(1, 2)", b"[1, 2]"),
+    ("{1: 2}", b'{"1": 2}'),
+    ("float('nan')", b"NaN"),
+    ("__import__('decimal').Decimal('1.50')", b"1.50"),
+    ("{'a': [__import__('decimal').Decimal('1E+2'), __import__('decimal').Decimal('NaN')]}", b'{"a": [1E+2, NaN]}'),
+    ("b'\\x00raw'", b"\x00raw"),
+    ("{'a': b'bytes'}", b'{"a": "bytes"}'),
+])
+async def test_what_a_handler_returns_becomes_json(lab: Lab, expression: str, reply: bytes) -> None:
+    outcome = await lab.run(lab.function(f"def handler(event, context): return {expression}"))
+    assert (outcome.status, outcome.payload) == ("succeeded", reply)
+
+
+async def test_text_that_is_not_ascii_is_escaped_up_to_python_3_11(lab: Lab) -> None:
+    outcome = await lab.run(lab.function("def handler(event, context): return event + 'ß'"), "ä")
+    assert outcome.payload == (b'"\\u00e4\\u00df"' if sys.version_info < (3, 12) else '"äß"'.encode())
+
+
+async def test_an_event_of_six_megabytes_comes_and_goes_whole(lab: Lab) -> None:
+    text = "0123456789" * 600_000
+    assert await lab.value("def handler(event, context): return event", text) == text
+
+
+async def test_a_reply_beyond_the_limit_is_an_error(lab: Lab) -> None:
+    exact, over = lab.function("def handler(event, context): return 'x' * event"), 6_291_556 - 2
+    assert (await lab.run(exact, over)).ok
+    outcome = await lab.run(exact, over + 1)
+    assert outcome.status == "failed"
+    assert outcome.payload == (
+        b'{"errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes).","errorType":"Function.ResponseSizeTooLarge"}'
+    )
+
+
+async def test_coroutines_are_awaited_on_a_loop_that_stays(lab: Lab) -> None:
+    version = lab.function("""
+        import asyncio
+        kept = None
+        async def handler(event, context):
+            global kept
+            kept = kept or asyncio.get_running_loop().create_future()
+            before = kept.done()
+            await asyncio.sleep(0)
+            if not before:
+                kept.set_result(1)
+            return [before, kept.get_loop() is asyncio.get_running_loop()]
+    """)
+    assert [(await lab.run(version)).value for _ in range(2)] == [[False, True], [True, True]]
+
+
+async def test_many_at_once_each_get_their_own_reply(lab: Lab) -> None:
+    version = lab.function("def handler(event, context): return [event, context.aws_request_id]")
+    ids = [new_id() for _ in range(60)]
+    outcomes = await asyncio.gather(*(lab.run(version, number, id=id) for number, id in enumerate(ids)))
+    assert [outcome.value for outcome in outcomes] == [[number, id] for number, id in enumerate(ids)]
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------------
+
+async def test_a_failing_handler_gives_the_error_object_of_aws(lab: Lab) -> None:
+    version = lab.function("def handler(event, context):\n    raise Exception(\"Handler fails\")\n")
+    outcome = await lab.run(version, id="6a36dcc0-1")
+    assert outcome.status == "failed"
+    assert list(json.loads(outcome.payload).items()) == [
+        ("errorMessage", "Handler fails"), ("errorType", "Exception"), ("requestId", "6a36dcc0-1"),
+        ("stackTrace", [f"  File \"{version.root}/hello.py\", line 2, in handler\n    raise Exception(\"Handler fails\")\n"]),
+    ]
+    assert output(outcome) == [
+        "[ERROR] Exception: Handler fails", "Traceback (most recent call last):",
+        f"\u00a0\u00a0File \"{version.root}/hello.py\", line 2, in handler", "\u00a0\u00a0\u00a0\u00a0raise Exception(\"Handler fails\")",
+    ]
+    assert (await lab.run(version)).status == "failed", "it goes on"
+
+
+async def test_a_coroutines_traceback_begins_with_the_handler(lab: Lab) -> None:
+    outcome = await lab.run(lab.function("async def handler(event, context):\n    1 / 0\n"))
+    assert outcome.error is not None
+    assert [re.sub(r'".*/', '"', line) for line in outcome.error["stackTrace"]] == [  # type: ignore[attr-defined]
+        '  File "hello.py", line 2, in handler\n    1 / 0\n',
+    ]
+
+
+@pytest.mark.parametrize(("files", "handler", "kind", "message"), [
+    ({"other.py": ""}, "hello.handler", "Runtime.ImportModuleError", "Unable to import module 'hello': No module named 'hello'"),
+    ({"hello.py": "import missing_thing"}, "hello.handler", "Runtime.ImportModuleError", "Unable to import module 'hello': No module named 'missing_thing'"),
+    ({"hello.py": "x = 1"}, "hello.handler", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'hello'"),
+    ({"hello.py": "def handler(:"}, "hello.handler", "Runtime.UserCodeSyntaxError", "Syntax error in module 'hello': invalid syntax (hello.py, line 1)"),
+    ({"hello.py": ""}, "hello", "Runtime.MalformedHandlerName", "Bad handler 'hello': not enough values to unpack (expected 2, got 1)"),
+    ({"sys.py": ""}, "sys.handler", "Runtime.BuiltInModuleConflict", "Cannot use built-in module sys as a handler module"),
+    ({"hello.py": "1 / 0"}, "hello.handler", "ZeroDivisionError", "division by zero"),
+    ({"hello.py": "raise KeyboardInterrupt('x')"}, "hello.handler", "KeyboardInterrupt", "x"),
+])
+async def test_a_handler_that_cannot_be_imported_says_why_in_awss_words(lab: Lab, files: dict[str, str], handler: str, kind: str, message: str) -> None:
+    version = lab.function(files, handler=handler)
+    outcome = await lab.run(version, id="the-id")
+    assert outcome.status == "failed"
+    assert outcome.error is not None
+    assert (outcome.error["errorType"], outcome.error["errorMessage"], outcome.error["requestId"]) == (kind, message, "the-id")
+    assert f"[ERROR] {kind}: {message}" in lines(outcome)
+    assert (await lab.run(version)).error["errorType"] == kind, "each time anew"  # type: ignore[index]
+
+
+async def test_a_syntax_error_shows_where(lab: Lab) -> None:
+    version = lab.function("x = 1\ndef handler(:\n")
+    outcome = await lab.run(version)
+    assert outcome.error is not None
+    assert outcome.error["stackTrace"] == [f'  File "{version.root}/hello.py" Line 2\n    def handler(:\n']
+
+
+@pytest.mark.parametrize(("body", "kind", "message"), [
+    ("return {1, 2}", "Runtime.MarshalError", "Unable to marshal response: Object of type set is not JSON serializable"),
+    ("return (x for x in 'a')", "Runtime.MarshalError", "Unable to marshal response: Object of type generator is not JSON serializable"),
+    ("return {(1, 2): 3}", "Runtime.MarshalError", "Unable to marshal response: keys must be str, int, float, bool or None, not tuple"),
+    ("event = []; event.append(event); return event", "Runtime.MarshalError", "Unable to marshal response: Circular reference detected"),
+    ("raise Base('b')", "Base", "b"),
+    ("raise Silent()", "Silent", "<exception str() failed>"),
+    ("raise GeneratorExit('g')", "GeneratorExit", "g"),
+    ("raise __import__('asyncio').CancelledError('c')", "CancelledError", "c"),
+    ("return handler(event, context)", "RecursionError", "maximum recursion depth exceeded"),
+    ("raise ValueError('\\ud800')", "ValueError", "\ud800"),
+])
+async def test_whatever_a_handler_raises_or_returns_there_is_an_error_object(lab: Lab, body: str, kind: str, message: str) -> None:
+    version = lab.function(f"""
+        class Base(BaseException): pass
+        class Silent(Exception):
+            def __str__(self): raise ValueError
+        def handler(event, context):
+            if event:
+                return "fine"
+            {body}
+    """)
+    outcome = await lab.run(version)
+    assert outcome.status == "failed"
+    error = json.loads(outcome.payload)
+    assert error["errorType"] == kind
+    assert error["errorMessage"].startswith(message)
+    assert (await lab.run(version, 1)).value == "fine"
+
+
+async def test_an_event_that_is_not_json_is_the_runtimes_error(lab: Lab) -> None:
+    outcome = await lab.run(lab.function("def handler(event, context): return 1"), b"{")
+    assert outcome.error is not None
+    assert outcome.error["errorType"] == "Runtime.UnmarshalError"
+    assert str(outcome.error["errorMessage"]).startswith("Unable to unmarshal input: Expecting property name enclosed in double quotes")
+
+
+@pytest.mark.parametrize(("code", "reason"), [
+    ("sys.exit()", "Runtime exited without providing a reason"),
+    ("sys.exit(0)", "Runtime exited without providing a reason"),
+    ("sys.exit(3)", "Runtime exited with error: exit status 3"),
+    ("sys.exit('bye')", "Runtime exited with error: exit status 1"),
+])
+async def test_leaving_is_an_exit_error_and_the_next_one_is_served(lab: Lab, code: str, reason: str) -> None:
+    version = lab.function(f"""
+        import sys
+        def handler(event, context):
+            if event:
+                return event
+            {code}
+    """)
+    outcome = await lab.run(version, id="the-id")
+    assert outcome.status == "crashed"
+    assert json.loads(outcome.payload) == {"errorType": "Runtime.ExitError", "errorMessage": f"RequestId: the-id Error: {reason}"}
+    assert outcome.payload.startswith(b'{"errorType"')
+    assert (await lab.run(version, 1)).value == 1
+
+
+@pytest.mark.parametrize("code", [
+    "import time\ndef handler(event, context):\n    if event: return event\n    print('before')\n    time.sleep(60)",
+    "import asyncio\nasync def handler(event, context):\n    if event: return event\n    print('before')\n    await asyncio.sleep(60)",
+])
+async def test_at_its_deadline_an_invocation_ends(lab: Lab, code: str) -> None:
+    version = lab.function(code, timeout=0.3)
+    outcome = await lab.run(version, id="the-id")
+    assert outcome.status == "timed_out"
+    assert outcome.payload == b'{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: the-id Error: Task timed out after 0.30 seconds"}'
+    assert outcome.duration == 0.3
+    printed = outcome.logs.decode()
+    assert "before\n" in printed
+    assert re.search(r"\d\d\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ the-id Task timed out after 0\.30 seconds\n\nEND ", printed)
+    assert printed.endswith("\tStatus: timeout\n")
+    assert (await lab.run(version, 1)).value == 1
+
+
+# ---- what a handler sees ---------------------------------------------------------------------------------------------
+
+async def test_the_context_tells_of_function_and_invocation(lab: Lab) -> None:
+    version = lab.function("""
+        def handler(event, context):
+            return {
+                "name": context.function_name, "version": context.function_version, "arn": context.invoked_function_arn,
+                "memory": context.memory_limit_in_mb, "id": context.aws_request_id, "group": context.log_group_name,
+                "stream": context.log_stream_name, "identity": [context.identity.cognito_identity_id, context.identity.cognito_identity_pool_id],
+                "client": context.client_context, "tenant": context.tenant_id, "left": context.get_remaining_time_in_millis(),
+                "type": type(context).__name__,
+            }
+    """, memory=256, timeout=60.0, number="7")
+    outcome = await lab.run(version, id="the-id", qualifier="live")
+    seen: Any = outcome.value
+    assert 50_000 < seen.pop("left") <= 60_000
+    assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[7\][0-9a-f]{32}", seen["stream"])
+    assert seen.pop("stream") == outcome.log_stream
+    assert seen == {
+        "name": "hello", "version": "7", "arn": f"{version.arn}:live", "memory": "256", "id": "the-id", "group": "/aws/lambda/hello",
+        "identity": [None, None], "client": None, "tenant": None, "type": "LambdaContext",
+    }
+
+
+async def test_the_client_context_comes_through(lab: Lab) -> None:
+    version = lab.function("""
+        def handler(event, context):
+            client = context.client_context
+            return [client.custom, client.env, client.client.app_title, client.client.installation_id]
+    """)
+    told = json.dumps({"custom": {"a": "1"}, "env": {"b": "2"}, "client": {"app_title": "t"}})
+    assert (await lab.run(version, client_context=told)).value == [{"a": "1"}, {"b": "2"}, "t", None]
+    broken = await lab.run(version, client_context="{")
+    assert broken.error is not None
+    assert broken.error["errorType"] == "Runtime.LambdaContextUnmarshalError"
+
+
+@pytest.mark.parametrize("handler", ["folder/module.handler", "folder.module.handler"])
+async def test_a_handler_may_lie_in_a_folder(lab: Lab, handler: str) -> None:
+    files = {"folder/module.py": "from folder import other\nimport top\nfrom .other import word\ndef handler(event, context): return [other.word, top.x, word]",
+             "folder/__init__.py": "", "folder/other.py": "word = 'found'", "top.py": "x = 1"}
+    assert await lab.value(files, handler=handler) == ["found", 1, "found"]
+
+
+async def test_functions_of_one_name_each_import_their_own(lab: Lab) -> None:
+    files = {"hello.py": "import helper\ndef handler(event, context):\n    from helper import word\n    return [helper.word, word]"}
+    first = lab.function({**files, "helper.py": "word = 1"}, name="one")
+    second = lab.function({**files, "helper.py": "word = 2"}, name="two")
+    assert [(await lab.run(version)).value for version in (first, second, first)] == [[1, 1], [2, 2], [1, 1]]
+    assert "helper" not in sys.modules
+
+
+async def test_installed_requirements_come_after_the_package(lab: Lab, tmp_path: Path) -> None:
+    for name, word in (("wanted.py", "'requirement'"), ("both.py", "'requirement'")):
+        (tmp_path / "installed").mkdir(exist_ok=True)
+        (tmp_path / "installed" / name).write_text(f"word = {word}")
+    files = {"hello.py": "import wanted, both\ndef handler(event, context): return [wanted.word, both.word]", "both.py": "word = 'package'"}
+    assert await lab.value(files, path=(str(tmp_path / "installed"),)) == ["requirement", "package"]
+
+
+async def test_tracebacks_name_the_file_that_its_author_edits(lab: Lab, tmp_path: Path) -> None:
+    edited = tmp_path / "edited"
+    edited.mkdir()
+    version = lab.function({"hello.py": "import helper\ndef handler(event, context):\n    return helper.fail()", "helper.py": "def fail():\n    raise ValueError(__file__)"},
+                           source=str(edited), sha256="abc")
+    (edited / "helper.py").write_text("# quite\n# another text\n")
+    for _ in range(2):
+        outcome = await lab.run(version)
+        assert outcome.error is not None
+        assert outcome.error["errorMessage"] == f"{version.root}/helper.py"
+        trace: Any = outcome.error["stackTrace"]
+        assert [line.partition(", line")[0] for line in trace] == [f'  File "{edited}/hello.py"', f'  File "{edited}/helper.py"']
+        await lab.executor.retire(version)
+
+
+# ---- logs ------------------------------------------------------------------------------------------------------------
+
+async def test_the_log_is_as_lambda_writes_it(lab: Lab) -> None:
+    version = lab.function("""
+        print("at import")
+        def handler(event, context):
+            print("hello", event)
+            context.log("from context\\n")
+    """)
+    cold, warm = await lab.run(version, 1, id="id-1"), await lab.run(version, 2, id="id-2")
+    assert (cold.cold, warm.cold) == (True, False)
+    assert cold.init is not None
+    number = r"\d+\.\d\d"
+    patterns = [
+        r"INIT_START Runtime Version: python:3\.\d+\.v\d+\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:[0-9a-f]{64}", "at import",
+        r"START RequestId: id-1 Version: \$LATEST", "hello 1", "from context", "END RequestId: id-1",
+        rf"REPORT RequestId: id-1\tDuration: {number} ms\tBilled Duration: \d+ ms\tMemory Size: 128 MB\tMax Memory Used: \d+ MB\tInit Duration: {number} ms\t",
+    ]
+    assert all(re.fullmatch(pattern, line) for pattern, line in zip(patterns, lines(cold), strict=True)), lines(cold)
+    patterns = [
+        r"START RequestId: id-2 Version: \$LATEST", "hello 2", "from context", "END RequestId: id-2",
+        rf"REPORT RequestId: id-2\tDuration: {number} ms\tBilled Duration: \d+ ms\tMemory Size: 128 MB\tMax Memory Used: \d+ MB\t",
+    ]
+    assert all(re.fullmatch(pattern, line) for pattern, line in zip(patterns, lines(warm), strict=True)), lines(warm)
+
+
+async def test_logging_looks_as_on_lambda(lab: Lab) -> None:
+    outcome = await lab.run(lab.function("""
+        import logging
+        def handler(event, context):
+            logging.getLogger("mine").warning("careful %s", 1)
+            logging.info("not shown")
+    """), id="the-id")
+    assert len(output(outcome)) == 1
+    assert re.fullmatch(r"\[WARNING\]\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ\tthe-id\tcareful 1", output(outcome)[0])
+
+
+async def test_logs_may_be_json(lab: Lab) -> None:
+    version = lab.function("""
+        import logging
+        def handler(event, context):
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                logging.getLogger("mine").error("oh %s", "no", exc_info=True, extra={"order": 7})
+            raise ValueError("end")
+    """, log_format="JSON")
+    outcome = await lab.run(version, id="the-id")
+    events = [json.loads(line) for line in lines(outcome)]
+    assert [event.get("type") for event in events] == ["platform.initStart", "platform.start", None, None, "platform.report"]
+    logged, failed, report = events[2], events[3], events[4]
+    assert {name: logged[name] for name in ("level", "message", "logger", "requestId", "order", "errorType", "errorMessage")} == {
+        "level": "ERROR", "message": "oh no", "logger": "mine", "requestId": "the-id", "order": 7,
+        "errorType": "ZeroDivisionError", "errorMessage": "division by zero",
+    }
+    assert (failed["level"], failed["errorType"], failed["errorMessage"]) == ("ERROR", "ValueError", "end")
+    assert report["record"]["requestId"] == "the-id"
+    assert set(report["record"]["metrics"]) == {"durationMs", "billedDurationMs", "memorySizeMB", "maxMemoryUsedMB", "initDurationMs"}
+
+
+async def test_output_beyond_the_limit_is_counted_and_dropped(lab: Lab) -> None:
+    version = lab.function("def handler(event, context):\n    for _ in range(event): print('x' * 999)")
+    outcome = await lab.run(version, LOG_LIMIT // 1000 + 50)
+    assert output(outcome)[-1] == f"[microlam] 50000 more bytes of output were dropped: an invocation keeps {LOG_LIMIT}."
+    assert len(outcome.logs) < LOG_LIMIT + 1000
+    assert output(await lab.run(version, 1)) == ["x" * 999]
+
+
+async def test_output_of_invocations_at_once_is_never_mixed(lab: Lab) -> None:
+    version = lab.function("""
+        import logging, asyncio
+        async def handler(event, context):
+            for number in range(20):
+                print(event, number)
+                logging.warning("%s %s", event, number)
+                await asyncio.sleep(0)
+    """)
+    outcomes = await asyncio.gather(*(lab.run(version, number) for number in range(30)))
+    for number, outcome in enumerate(outcomes):
+        assert [line.split("\t")[-1] for line in output(outcome)] == [f"{number} {index}" for index in range(20) for _ in range(2)]
+
+
+# ---- coming and going ------------------------------------------------------------------------------------------------
+
+async def test_warming_imports_ahead(lab: Lab) -> None:
+    version = lab.function("print('imported')\ndef handler(event, context): return 1")
+    assert await lab.executor.warm(version) is None
+    outcome = await lab.run(version)
+    assert (outcome.value, outcome.cold, outcome.init) == (1, False, None)
+    assert "imported" in lines(outcome), "what the import printed is not lost"
+
+
+async def test_warming_what_does_not_import_gives_the_error(lab: Lab) -> None:
+    failed = await lab.executor.warm(lab.function("import missing_thing"))
+    assert failed is not None
+    assert failed.error is not None
+    assert failed.error["errorType"] == "Runtime.ImportModuleError"
+
+
+async def test_retiring_lets_what_runs_finish(lab: Lab, tmp_path: Path) -> None:
+    version = lab.function(f"""
+        import asyncio, os
+        async def handler(event, context):
+            open({str(tmp_path / 'began')!r}, "w").close()
+            while not os.path.exists({str(tmp_path / 'go')!r}):
+                await asyncio.sleep(0.005)
+            return "finished"
+    """, timeout=30.0)
+    running = asyncio.create_task(lab.run(version))
+    await until(lambda: (tmp_path / "began").exists())
+    retiring = asyncio.create_task(lab.executor.retire(version))
+    await asyncio.sleep(0)
+    assert not retiring.done()
+    (tmp_path / "go").touch()
+    assert (await running).value == "finished"
+    await retiring
+    assert lab.executor.statistics().workers == ()
+    assert (await lab.run(version)).value == "finished", "who resolved it just before is still served"
+
+
+async def test_a_cancelled_run_leaves_no_reply_behind(lab: Lab, tmp_path: Path) -> None:
+    version = lab.function(f"""
+        import asyncio
+        async def handler(event, context):
+            if event:
+                return event
+            open({str(tmp_path / 'began')!r}, "w").close()
+            await asyncio.sleep(60)
+    """, timeout=60.0)
+    running = asyncio.create_task(lab.run(version))
+    await until(lambda: (tmp_path / "began").exists())
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [(await lab.run(version, number)).value for number in (1, 2)] == [1, 2]
+
+
+async def test_statistics_tell_what_is_there(lab: Lab) -> None:
+    version = lab.function("def handler(event, context): return 1", number="3")
+    for _ in range(3):
+        await lab.run(version)
+    worker, = lab.executor.statistics().workers
+    assert (worker.key, worker.name, worker.number, worker.busy, worker.invocations) == (version.key, "hello", "3", False, 3)
+    assert lives(worker.pid)
+    assert worker.memory > 1_000_000
+
+
+async def test_errors_in_a_row_do_not_wear_it_out(lab: Lab) -> None:
+    version = lab.function("def handler(event, context): raise ValueError(event)")
+    outcomes = await asyncio.gather(*(lab.run(version, number) for number in range(100)))
+    assert [outcome.error["errorMessage"] for outcome in outcomes if outcome.error] == [str(number) for number in range(100)]
+
+
+# ---- in process only -------------------------------------------------------------------------------------------------
+
+async def test_a_registered_coroutine_shares_the_hosts_objects(tmp_path: Path) -> None:
+    executor, seen = InProcess(), []
+
+    async def handler(event: object, context: Any) -> str:
+        seen.append(event)
+        return str(context.function_name)
+
+    version = Version(arn=function_arn("mine"), handler="", runtime="python3.11", root=str(tmp_path), executor="inprocess")
+    executor.register(version.arn, handler)
+    assert (await Lab(tmp_path, executor).run(version, {"a": 1})).value == "mine"
+    assert seen == [{"a": 1}]
+    await executor.close()
+
+
+async def test_the_hosts_own_output_passes_by(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lab, stdout, path = Lab(tmp_path, InProcess()), sys.stdout, list(sys.path)
+    version = lab.function("import asyncio\nasync def handler(event, context):\n    print('inner')\n    await asyncio.sleep(0.05)")
+    running = asyncio.create_task(lab.run(version))
+    await until(lambda: sys.stdout is not stdout)
+    print("outer")
+    assert output(await running) == ["inner"]
+    assert sys.stdout is stdout
+    assert sys.path == path
+    assert capsys.readouterr().out == "outer\n"
+    await lab.executor.close()
+    assert not [name for name in sys.modules if name.startswith("_microlam_")]
+
+
+# ---- processes only: what a handler sees -----------------------------------------------------------------------------
+
+async def test_the_environment_is_lambdas(processes: Lab) -> None:
+    version = processes.function("import os\ndef handler(event, context): return dict(os.environ)", name="shop", number="4", environment={"MINE": "yes", "AWS_REGION": "no"})
+    outcome = await processes.run(version)
+    seen: Any = outcome.value
+    assert re.fullmatch(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0", seen.pop("_X_AMZN_TRACE_ID"))
+    folder, runtime = seen.pop("TMPDIR"), seen.pop("LAMBDA_RUNTIME_DIR")
+    assert Path(folder).is_dir()
+    assert seen == {
+        "_HANDLER": "hello.handler", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EXECUTION_ENV": "AWS_Lambda_python3.11",
+        "AWS_LAMBDA_FUNCTION_NAME": "shop", "AWS_LAMBDA_FUNCTION_VERSION": "4", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/shop", "AWS_LAMBDA_LOG_STREAM_NAME": outcome.log_stream,
+        "AWS_LAMBDA_LOG_FORMAT": "Text", "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:3000", "AWS_ACCESS_KEY_ID": "000000000000",
+        "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token", "AWS_ENDPOINT_URL": "http://127.0.0.1:3000", "LAMBDA_TASK_ROOT": version.root,
+        "MICROLAM": "1", "TZ": ":UTC", "PYTHONPATH": runtime, "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "MINE": "yes",
+    }
+
+
+async def test_the_trace_id_is_each_invocations_own(processes: Lab) -> None:
+    version = processes.function("import os\ndef handler(event, context): return os.environ['_X_AMZN_TRACE_ID']")
+    assert len({(await processes.run(version)).value for _ in range(3)}) == 3
+
+
+async def test_the_servers_environment_cannot_be_read(processes: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-servers-own")
+    assert await processes.value("def handler(event, context): return open('/proc/self/environ').read()") == "LANG=C.UTF-8\x00"
+
+
+async def test_the_process_looks_like_a_lambda(processes: Lab) -> None:
+    version = processes.function("""
+        import os, sys, signal, threading, time, logging, tempfile
+        def handler(event, context):
+            return {
+                "cwd": os.getcwd(), "path": sys.path[0], "stdout": [sys.stdout.fileno(), sys.stderr.fileno()], "stdin": sys.stdin.read(),
+                "handlers": [signal.getsignal(number) in (signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler) for number in (2, 15, 17)],
+                "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])), "threads": threading.active_count(),
+                "zone": time.tzname[0], "loggers": len(logging.getLogger().handlers), "level": logging.getLogger().level,
+                "group": os.getpgid(0) == os.getpid() == os.getsid(0), "temporary": tempfile.gettempdir() == os.environ["TMPDIR"],
+                "exit": exit.__class__.__name__,
+            }
+    """)
+    assert (await processes.run(version)).value == {
+        "cwd": version.root, "path": version.root, "stdout": [1, 2], "stdin": "", "handlers": [True, True, True], "blocked": 0, "threads": 1,
+        "zone": "UTC", "loggers": 1, "level": 30, "group": True, "temporary": True, "exit": "Quitter",
+    }
+
+
+async def test_a_worker_holds_no_descriptors_but_its_own(processes: Lab) -> None:
+    version = processes.function("""
+        import os
+        def handler(event, context):
+            return sorted(os.readlink(f"/proc/self/fd/{name}").partition(":")[0] for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}") or int(name) > 2)[:9]
+    """)
+    await asyncio.gather(*(processes.run(version) for _ in range(5)))
+    open_files: Any = (await processes.run(version)).value
+    assert [name for name in open_files if not name.startswith("/proc")] == ["/dev/null", "/memfd", "/memfd", "/memfd", "socket"]
+
+
+async def test_the_time_zone_may_be_the_functions_own(processes: Lab) -> None:
+    code = "import time\ndef handler(event, context): return time.localtime(0).tm_hour"
+    assert await processes.value(code, environment={"TZ": "Asia/Tokyo"}) == 9
+
+
+async def test_boto3_and_the_decorators_can_be_imported(processes: Lab) -> None:
+    assert await processes.value("import boto3, microlam\ndef handler(event, context): return callable(microlam.http)") is True
+
+
+async def test_the_temporary_folder_is_the_workers_own_and_goes_with_it(processes: Lab) -> None:
+    version = processes.function("import os\ndef handler(event, context):\n    open(os.environ['TMPDIR'] + '/kept', 'a').close()\n    return os.environ['TMPDIR']")
+    folder = str((await processes.run(version)).value)
+    assert (await processes.run(version)).value == folder
+    assert os.listdir(folder) == ["kept"]
+    await processes.executor.retire(version)
+    await until(lambda: not os.path.exists(folder))
+
+
+# ---- processes only: isolation ---------------------------------------------------------------------------------------
+
+async def test_nothing_leaks_from_one_function_to_another(processes: Lab) -> None:
+    spoil = processes.function("""
+        import logging, os, signal, sys, threading, builtins, json
+        def handler(event, context):
+            os.environ["LEAK"] = "1"
+            sys.path.append("/leak")
+            sys.modules["leak"] = sys
+            os.chdir("/")
+            os.umask(0)
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+            kept.append(open("/dev/zero"))
+            logging.getLogger().setLevel(1)
+            logging.getLogger().addHandler(logging.NullHandler())
+            builtins.leak = json.leak = 1
+            sys.setrecursionlimit(5000)
+        kept = []
+    """, name="spoiler")
+    look = processes.function("""
+        import builtins, json, logging, os, signal, sys, threading
+        def handler(event, context):
+            return [os.environ.get("LEAK"), "/leak" in sys.path, "leak" in sys.modules, os.getcwd(), signal.getsignal(15) == signal.SIG_DFL,
+                    threading.active_count(), "/dev/zero" in [os.readlink("/proc/self/fd/" + fd) for fd in os.listdir("/proc/self/fd")[:-1]],
+                    logging.getLogger().level, len(logging.getLogger().handlers), hasattr(builtins, "leak"), hasattr(json, "leak"), sys.getrecursionlimit()]
+    """, name="looker")
+    before = (await processes.run(look)).value
+    assert (await processes.run(spoil)).ok
+    await processes.executor.retire(look)
+    assert (await processes.run(look)).value == before
+    assert before == [None, False, False, look.root, True, 1, False, 30, 1, False, False, 1000]
+
+
+async def test_versions_of_one_function_have_workers_of_their_own(processes: Lab) -> None:
+    code = "import os\ncount = 0\ndef handler(event, context):\n    global count\n    count += 1\n    return [context.function_version, count]"
+    one, two = processes.function(code, number="1"), processes.function(code, number="2")
+    assert [(await processes.run(version)).value for version in (one, two, one, two)] == [["1", 1], ["2", 1], ["1", 2], ["2", 2]]
+
+
+async def test_no_bytecode_lies_beside_the_source(processes: Lab) -> None:
+    files = {"hello.py": "import helper, sys\ndef handler(event, context): return [helper.__cached__, sys.pycache_prefix]", "helper.py": ""}
+    version = processes.function(files, sha256="abc=")
+    cached, prefix = await processes.value(files, sha256="abc=")
+    assert Path(cached).name.startswith("helper.")
+    assert prefix is None, "other modules keep theirs where it is"
+    kept = [path.name for path in (processes.folder / "scratch" / "pycache").rglob("*.pyc")]
+    assert sorted(name.partition(".")[0] for name in kept) == ["hello", "helper"]
+    assert sorted(os.listdir(version.root)) == ["hello.py", "helper.py"]
+    await processes.executor.retire(version)
+    await until(lambda: not list((processes.folder / "scratch" / "pycache").rglob("*.pyc")))
+
+
+async def test_an_environment_that_is_read_at_the_start_gets_a_fresh_process(processes: Lab) -> None:
+    code = "import os, sys, helper\ndef handler(event, context): return [sys.flags.optimize, os.environ['LD_DEBUG_OUTPUT'], sys.path[0], 'extra' in ''.join(sys.path), os.getpgid(0) == os.getpid()]"
+    version = processes.function({"hello.py": code, "helper.py": ""}, environment={"PYTHONOPTIMIZE": "2", "LD_DEBUG_OUTPUT": "x", "PYTHONPATH": "/extra"})
+    first, second = await processes.run(version), await processes.run(version)
+    assert first.value == second.value == [2, "x", version.root, True, True]
+    assert (first.cold, second.cold) == (True, False)
+    assert (await processes.run(processes.function("def handler(event, context):\n    import os\n    os._exit(4)", environment={"PYTHONOPTIMIZE": "1"}))).status == "crashed"
+
+
+# ---- processes only: preloading --------------------------------------------------------------------------------------
+
+async def test_what_is_preloaded_is_there_from_the_start(processes: Lab) -> None:
+    code = "import sys\nbefore = 'decimal' in sys.modules\ndef handler(event, context): return before"
+    assert await processes.value(code, name="without") is False
+    assert await processes.value(code, name="with", preload=("decimal", "there_is_no_such_module")) is True
+
+
+async def test_the_functions_own_copy_wins_over_a_preloaded_module(processes: Lab) -> None:
+    files = {"hello.py": "import jmespath, dateutil\ndef handler(event, context): return [jmespath.word, hasattr(dateutil, 'word')]", "jmespath.py": "word = 'mine'"}
+    assert await processes.value(files, preload=("jmespath", "dateutil")) == ["mine", False]
+    # It came along with botocore, which it must not hide either.
+    assert await processes.value({**files, "hello.py": files["hello.py"] + "\n"}, name="other", preload=("botocore.session",)) == ["mine", False]
+
+
+async def test_a_preload_that_starts_threads_is_not_forked(processes: Lab, tmp_path: Path) -> None:
+    (tmp_path / "path").mkdir()
+    starting = tmp_path / "site" / "threads_at_import.py"
+    starting.parent.mkdir()
+    starting.write_text("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n")
+    executor = new_processes(tmp_path / "other")
+    executor._site = [*executor._site, str(starting.parent)]
+    lab = Lab(tmp_path, executor)
+    version = lab.function("import sys\nbefore = 'threads_at_import' in sys.modules\ndef handler(event, context): return before", preload=("threads_at_import",))
+    assert (await lab.run(version)).value is False
+    assert (await lab.run(version)).value is False
+    await executor.close()
+
+
+# ---- processes only: crashes -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("code", "reason"), [
+    ("os._exit(7)", "exit status 7"),
+    ("os.kill(os.getpid(), 9)", "signal: killed"),
+    ("os.abort()", "signal: aborted"),
+    ("__import__('ctypes').string_at(0)", "signal: segmentation fault"),
+    ("os.kill(os.getpid(), 15); time.sleep(9)", "signal: terminated"),
+    ("os.closerange(3, 1000); time.sleep(9)", "signal: killed"),
+    ("threading.Thread(target=os._exit, args=(5,)).start(); time.sleep(9)", "exit status 5"),
+])
+@pytest.mark.parametrize("where", ["handler", "import"])
+async def test_a_crash_is_told_with_its_reason_and_what_was_printed(processes: Lab, code: str, reason: str, where: str) -> None:
+    head, body = ("", code) if where == "handler" else (f"print('before')\n{code}\n", "pass")
+    version = processes.function(f"import os, sys, time, threading\n{head}def handler(event, context):\n    print('before')\n    {body}\n", timeout=30.0)
+    outcome = await processes.run(version, id="the-id")
+    assert outcome.status == "crashed"
+    assert outcome.payload == f'{{"errorType":"Runtime.ExitError","errorMessage":"RequestId: the-id Error: Runtime exited with error: {reason}"}}'.encode()
+    assert "before" in lines(outcome)
+    assert f"RequestId: the-id Error: Runtime exited with error: {reason}" in lines(outcome)
+    assert lines(outcome)[-1].endswith("Status: error\tError Type: Runtime.ExitError")
+
+
+async def test_a_crash_is_known_though_a_child_keeps_the_socket_open(processes: Lab) -> None:
+    version = processes.function("""
+        import os, time
+        def handler(event, context):
+            if os.fork() == 0:
+                time.sleep(60)
+            os._exit(3)
+    """, timeout=60.0)
+    outcome = await processes.run(version)
+    assert "exit status 3" in str(outcome.error)
+
+
+async def test_a_child_that_comes_back_from_the_handler_gives_no_second_reply(processes: Lab) -> None:
+    version = processes.function("import os\ndef handler(event, context):\n    return [event, os.fork() > 0]")
+    assert [(await processes.run(version, number)).value for number in range(5)] == [[number, True] for number in range(5)]
+
+
+@pytest.mark.parametrize("garbage", ["b'x' * 10", "b'x' * 100000", "b''.join(bytes([i]) for i in range(256))"])
+async def test_garbage_in_the_socket_harms_nobody(processes: Lab, garbage: str) -> None:
+    version = processes.function(f"""
+        import os, socket, stat
+        def handler(event, context):
+            if event:
+                return event
+            for fd in range(3, 300):
+                try:
+                    if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                        os.write(fd, {garbage})
+                except OSError:
+                    pass
+            return "reply"
+    """, timeout=5.0)
+    assert (await processes.run(version)).status == "crashed"
+    assert (await processes.run(version, 1)).value == 1
+
+
+async def test_a_worker_that_died_idle_costs_nobody_an_invocation(processes: Lab) -> None:
+    version = processes.function("import os\ndef handler(event, context): return [event, os.getpid()]")
+    for number in range(10):
+        replied: Any = (await processes.run(version, number)).value
+        os.kill(replied[1], signal.SIGKILL)
+        again: Any = (await processes.run(version, number)).value
+        assert again[0] == number
+        assert again[1] != replied[1]
+
+
+async def test_workers_outlive_neither_a_killed_zygote_nor_is_anybody_left_waiting(processes: Lab) -> None:
+    version = processes.function("import os, time\ndef handler(event, context):\n    time.sleep(event)\n    return os.getppid()", timeout=30.0)
+    zygote = (await processes.run(version, 0)).value
+    assert isinstance(zygote, int)
+    running = asyncio.create_task(processes.run(version, 30))
+    await until(lambda: any(worker.busy for worker in processes.executor.statistics().workers))
+    pids = processes.pids
+    os.kill(zygote, signal.SIGKILL)
+    assert (await running).status == "crashed"
+    await until(lambda: not any(map(lives, pids)))
+    assert (await processes.run(version, 0)).value not in (None, zygote)
+
+
+# ---- processes only: nothing survives --------------------------------------------------------------------------------
+
+SPAWN = """
+    import os, subprocess, sys, time
+    def handler(event, context):
+        if event == "check":
+            return "alive"
+        direct = subprocess.Popen(["sleep", "600"])
+        apart = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        double = subprocess.run(["sh", "-c", "setsid sh -c 'sleep 601 & echo $!; exec >/dev/null 2>&1; sleep 602' & sleep 0.1"], stdout=subprocess.PIPE)
+        with open(event, "w") as file:
+            file.write(f"{os.getpid()} {direct.pid} {apart.pid} {double.stdout.decode().strip()}")
+        if context.function_name == "waits":
+            time.sleep(600)
+        if context.function_name == "crashes":
+            os._exit(1)
+"""
+
+
+async def spawned(lab: Lab, name: str, timeout: float = 60.0) -> tuple[asyncio.Task[Outcome], Version, list[int]]:
+    """A function that has started children in every way, and all their processes."""
+    version, told = lab.function(SPAWN, name=name, timeout=timeout), lab.folder / "pids"
+    running = asyncio.create_task(lab.run(version, str(told)))
+    await until(lambda: told.exists() and len(told.read_text().split()) == 4, "for the children")
+    return running, version, [int(pid) for pid in told.read_text().split()]
+
+
+async def test_at_the_timeout_every_descendant_ends(processes: Lab) -> None:
+    running, _, pids = await spawned(processes, "waits", timeout=1.0)
+    assert (await running).status == "timed_out"
+    await until(lambda: not any(map(lives, pids)), f"for {pids} to end")
+
+
+async def test_after_a_crash_every_descendant_ends(processes: Lab) -> None:
+    running, _, pids = await spawned(processes, "crashes")
+    assert (await running).status == "crashed"
+    await until(lambda: not any(map(lives, pids)), f"for {pids} to end")
+
+
+async def test_children_live_as_long_as_their_worker_and_no_longer(processes: Lab) -> None:
+    running, version, pids = await spawned(processes, "returns")
+    assert (await running).ok
+    other = processes.function("import os\ndef handler(event, context): os._exit(1)", name="other")
+    await processes.run(other)
+    assert all(map(lives, pids)), "another worker's end is not theirs"
+    await processes.executor.retire(version)
+    await until(lambda: not any(map(lives, pids)), f"for {pids} to end")
+
+
+async def test_closing_ends_every_process(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, new_processes(tmp_path))
+    running, _, pids = await spawned(lab, "waits")
+    zygote = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
+    await lab.executor.close()
+    assert (await running).status == "crashed"
+    assert not any(map(lives, [*pids, zygote]))
+    assert os.listdir(tmp_path / "scratch" / "tmp") == []
+
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_executors import Lab, SPAWN, new_processes, spawned
+
+async def main():
+    lab = Lab(Path(sys.argv[1]), new_processes(Path(sys.argv[1])))
+    running, _, pids = await spawned(lab, "waits")
+    print(*pids, flush=True)
+    await running
+
+asyncio.run(main())
+"""
+
+
+async def test_when_the_server_is_killed_nothing_survives_it(tmp_path: Path) -> None:
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True)
+    assert server.stdout
+    pids = [int(pid) for pid in (await asyncio.to_thread(server.stdout.readline)).split()]
+    assert len(pids) == 4
+    zygote = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
+    server.kill()
+    server.wait()
+    server.stdout.close()
+    await until(lambda: not any(map(lives, [*pids, zygote])), f"for {pids} to end")
+    lab = Lab(tmp_path, new_processes(tmp_path))
+    assert (await lab.run(lab.function("def handler(event, context): return 1", name="after"))).ok
+    await until(lambda: len(os.listdir(tmp_path / "scratch" / "tmp")) == 1, "for what it left to be cleared")
+    await lab.executor.close()
+
+
+# ---- processes only: output ------------------------------------------------------------------------------------------
+
+async def test_a_handler_that_closes_its_streams_still_prints_and_replies(processes: Lab) -> None:
+    version = processes.function("import os, sys\ndef handler(event, context):\n    os.closerange(0, 3)\n    print('out')\n    print('err', file=sys.stderr)\n    return 1")
+    for _ in range(2):
+        outcome = await processes.run(version)
+        assert (outcome.value, output(outcome)) == (1, ["out", "err"])
+
+
+async def test_output_of_programs_is_in_the_log_in_its_order(processes: Lab) -> None:
+    version = processes.function("""
+        import os, subprocess, sys
+        def handler(event, context):
+            print("one")
+            subprocess.run(["sh", "-c", "echo two; echo three >&2"])
+            os.write(1, b"four\\n")
+            sys.stdout.buffer.write(b"five\\n")
+            sys.stderr.write("six")
+    """)
+    for _ in range(2):
+        assert output(await processes.run(version)) == ["one", "two", "three", "four", "five", "six"]
+
+
+async def test_a_hundred_megabytes_of_output_harm_nobody(processes: Lab) -> None:
+    version = processes.function("""
+        import subprocess
+        def handler(event, context):
+            if event == "python":
+                for _ in range(100): print("x" * 1_000_000)
+            elif event:
+                subprocess.run(["head", "-c", "100000000", "/dev/zero"])
+            print("last")
+    """, timeout=30.0)
+    for event in ("python", "program"):
+        outcome = await processes.run(version, event)
+        assert outcome.ok
+        dropped = re.search(r"\[microlam\] (\d+) more bytes of output were dropped", outcome.logs.decode(errors="replace"))
+        assert dropped
+        assert int(dropped[1]) > 99_000_000
+        assert len(outcome.logs) < LOG_LIMIT + 1000
+        assert output(await processes.run(version)) == ["last"]
+
+
+async def test_a_program_that_writes_without_end_is_held_short(processes: Lab) -> None:
+    version = processes.function("import subprocess\ndef handler(event, context): subprocess.run(['yes'])", timeout=1.0)
+    outcome = await processes.run(version)
+    assert outcome.status == "timed_out"
+    assert len(outcome.logs) < LOG_LIMIT + 1000
+
+
+async def test_what_a_leftover_thread_prints_goes_to_the_next_invocation(processes: Lab) -> None:
+    version = processes.function("""
+        import os, threading
+        def late(pipe):
+            os.read(pipe, 1)
+            print("late")
+        def handler(event, context):
+            global pipe, thread
+            if event == 1:
+                pipe = os.pipe()
+                thread = threading.Thread(target=late, args=(pipe[0],))
+                thread.start()
+            else:
+                os.write(pipe[1], b"x")
+                thread.join()
+            print(event)
+    """)
+    assert output(await processes.run(version, 1)) == ["1"]
+    assert output(await processes.run(version, 2)) == ["late", "2"]
+
+
+# ---- processes only: limits ------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("code", [
+    "kept = bytearray(300_000_000)",
+    "import subprocess, sys; subprocess.run([sys.executable, '-c', 'kept = bytearray(300_000_000); import time; time.sleep(60)'])",
+    "import os\n    if os.fork() == 0: os.setsid(); kept = bytearray(300_000_000)",
+])
+async def test_over_its_memory_a_worker_is_killed(processes: Lab, code: str) -> None:
+    version = processes.function(f"import time\ndef handler(event, context):\n    if event: return event\n    {code}\n    time.sleep(60)", timeout=60.0)
+    outcome = await processes.run(version)
+    assert outcome.status == "crashed"
+    assert outcome.error is not None
+    assert str(outcome.error["errorMessage"]).endswith("Runtime exited with error: signal: killed")
+    assert (await processes.run(version, 1)).value == 1
+
+
+async def test_memory_that_is_shared_counts_once(processes: Lab) -> None:
+    version = processes.function("""
+        import os, time
+        kept = bytearray(60_000_000)
+        def handler(event, context):
+            children = [os.fork() for _ in range(3)]
+            if 0 in children:
+                time.sleep(1)
+                os._exit(0)
+            time.sleep(0.5)
+            return "lives"
+    """)
+    outcome = await processes.run(version)
+    assert outcome.value == "lives"
+    assert outcome.memory > 60_000_000
+
+
+async def test_a_burst_over_the_limit_is_served_by_so_many_workers(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, new_processes(tmp_path, limit=4))
+    versions = [lab.function("import os\ndef handler(event, context): return [event, os.getpid()]", name=name) for name in ("one", "two")]
+    seen = 0
+
+    async def run(number: int) -> Outcome:
+        nonlocal seen
+        outcome = await lab.run(versions[number % 2], number)
+        seen = max(seen, len(lab.pids))
+        return outcome
+
+    outcomes = await asyncio.gather(*(run(number) for number in range(200)))
+    assert [outcome.value[0] for outcome in outcomes if isinstance(outcome.value, list)] == list(range(200))
+    assert seen <= 4
+    assert lab.executor.statistics().waiting == 0
+    await lab.executor.close()
+
+
+async def test_at_the_limit_the_longest_idle_worker_of_another_makes_room(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, new_processes(tmp_path, limit=2))
+    one, two, three = (lab.function("def handler(event, context): return 1", name=name) for name in ("one", "two", "three"))
+    for version in (one, two, one, three):
+        await lab.run(version)
+    assert {worker.name for worker in lab.executor.statistics().workers} == {"one", "three"}
+    await lab.executor.close()
+
+
+async def test_who_waits_gets_the_place_of_one_that_crashed_or_gave_up(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, new_processes(tmp_path, limit=1))
+    version = lab.function("import os, time\ndef handler(event, context):\n    if event == 'crash': time.sleep(0.1); os._exit(1)\n    if event == 'wait': time.sleep(60)\n    return event", timeout=60.0)
+    crashing = asyncio.create_task(lab.run(version, "crash"))
+    hanging = asyncio.create_task(lab.run(version, "wait"))
+    leaving = asyncio.create_task(lab.run(version, "never"))
+    waiting = [asyncio.create_task(lab.run(version, number)) for number in range(3)]
+    assert (await crashing).status == "crashed"
+    leaving.cancel()
+    await until(lambda: lab.executor.statistics().waiting == 3)
+    hanging.cancel()
+    assert [outcome.value for outcome in await asyncio.gather(*waiting)] == [0, 1, 2]
+    assert await asyncio.gather(hanging, leaving, return_exceptions=True) != []
+    await lab.executor.close()
+
+
+async def test_cancelling_at_any_moment_loses_no_worker(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, new_processes(tmp_path, limit=2))
+    versions = [lab.function("def handler(event, context): return event", name=name) for name in ("one", "two", "three")]
+    for round in range(40):
+        tasks = [asyncio.create_task(lab.run(versions[number % 3], number)) for number in range(6)]
+        for _ in range(round):
+            await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(task.cancelled() or task.result().ok for task in tasks)
+    assert (await lab.run(versions[0], "end")).value == "end"
+    assert len(lab.pids) <= 2
+    await lab.executor.close()
+
+
+async def test_idle_workers_and_zygotes_end(tmp_path: Path) -> None:
+    executor = new_processes(tmp_path, idle=0.2)
+    lab = Lab(tmp_path, executor)
+    code = "import os\ndef handler(event, context): return os.getppid()"
+    default, other = await lab.value(code), await lab.value(code, name="other", preload=("decimal",))
+    pids = lab.pids
+    await until(lambda: not lab.pids and not any(map(lives, pids)))
+    await until(lambda: not lives(other))
+    assert lives(default), "the default one is kept for the next cold start"
+    await executor.close()
+    assert not lives(default)
+
+
+async def test_an_import_has_ten_seconds_whatever_the_timeout(processes: Lab) -> None:
+    version = processes.function("import time\ntime.sleep(0.4)\ndef handler(event, context):\n    return context.get_remaining_time_in_millis()", timeout=0.2)
+    outcome = await processes.run(version)
+    assert outcome.ok
+    assert outcome.init is not None
+    assert outcome.init > 0.4
+    assert isinstance(outcome.value, int)
+    assert outcome.value > 100, "the deadline starts when the handler does"
+
+
+async def test_the_outcome_tells_when_and_where_it_ran(processes: Lab) -> None:
+    before = datetime.now(UTC)
+    outcome = await processes.run(processes.function("import time\ndef handler(event, context): time.sleep(0.05)", number="9"))
+    assert outcome.started_at is not None
+    assert before <= outcome.started_at <= datetime.now(UTC)
+    assert 0.05 <= outcome.duration < 5
+    assert (outcome.version, outcome.runtime) == ("9", "Python {}.{}.{}".format(*sys.version_info))
+    assert outcome.memory > 5_000_000
+
+
+def test_versions_differ_for_the_pool_when_any_field_does() -> None:
+    version = Version(arn=function_arn("a"), handler="a.b", runtime="python3.11", root="/")
+    assert version.key != dataclasses.replace(version, environment={"A": "1"}).key

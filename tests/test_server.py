@@ -1,0 +1,343 @@
+"""The whole server, from outside: start, serve, save, record, stop, come back."""
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve, environment, until
+
+HELLO = """
+def handler(event, context):
+    return {"message": "hello"}
+"""
+SLOW = """
+import time
+def handler(event, context):
+    open(event["began"], "a").write("x")
+    while not __import__("os").path.exists(event["go"]):
+        time.sleep(0.01)
+    return "done"
+"""
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "microlam", *arguments], capture_output=True, text=True, env=environment(**variables), timeout=30)
+
+
+# ---- start -----------------------------------------------------------------------------------------------------------
+
+def test_a_function_answers_and_is_on_record(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+    reply = server.get("/hello")
+    assert (reply.status, reply.json()) == (200, {"message": "hello"})
+    [record] = server.invocations()
+    assert (record["id"], record["function"], record["status"], record["cause"], record["cold"]) == (
+        reply.headers["x-amzn-RequestId"], "hello", "succeeded", "http", True)
+    assert record["summary"] == "GET /hello → 200"
+    assert server.get("/hello").status == 200
+    assert server.invocations()[0]["cold"] is False
+    assert server.printed(r"hello .*http GET /hello .*succeeded .* warm")
+
+
+def test_health_is_ready_whatever_cannot_load(serve: Serve) -> None:
+    server = serve({"broken.py": "import nothing_of_this_name\ndef handler(event, context): pass\n", "hello.py": HELLO})
+    assert server.get("/broken").status == 500
+    health = server.health
+    assert health["status"] == "ready"
+    [error] = health["errors"]
+    assert (error["function"], error["errorType"]) == ("broken", "Runtime.ImportModuleError")
+    assert "nothing_of_this_name" in error["errorMessage"]
+    assert server.get("/hello").status == 200
+
+
+def test_no_function_is_imported_at_the_start(serve: Serve, tmp_path: Path) -> None:
+    trace = tmp_path / "imported"
+    server = serve({"loud.py": f"open({str(trace)!r}, 'w')\ndef handler(event, context): pass\n"})
+    assert server.health["functions"] == ["loud"]
+    assert not trace.exists()
+    server.get("/loud")
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("case", ["port", "folder", "toml", "held", "newer"])
+def test_what_cannot_start_says_so_in_one_line(serve: Serve, tmp_path: Path, case: str) -> None:
+    folder, data = tmp_path / "functions", tmp_path / "data"
+    arguments = ["dev", str(folder), "--port", "0", "--data", str(data)]
+    if case == "folder":
+        arguments[1] = str(tmp_path / "nowhere")
+    else:
+        folder.mkdir()
+    if case == "toml":
+        (folder / "microlam.toml").write_text("[functions.hello\n")
+    if case == "port":
+        taken = socket.create_server(("127.0.0.1", 0))
+        arguments[3] = str(taken.getsockname()[1])
+    if case == "held":
+        serve({}, "--data", str(data))
+    if case == "newer":
+        serve({}, "--data", str(data)).stop()
+        import sqlite3
+        [database] = data.glob("*.db")
+        connection = sqlite3.connect(database)
+        connection.execute("PRAGMA user_version = 9999")
+        connection.close()
+    failed = run(*arguments)
+    assert failed.returncode not in (0, None)
+    assert "Traceback" not in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1
+    assert {"port": "--port", "folder": "nowhere", "toml": "microlam.toml", "held": "in use", "newer": "newer"}[case] in failed.stderr
+
+
+def test_the_servers_credentials_never_reach_a_handler(serve: Serve) -> None:
+    server = serve({"env.py": "import os\ndef handler(event, context): return dict(os.environ)\n"}, AWS_ACCESS_KEY_ID="AKIAREAL", AWS_SECRET_ACCESS_KEY="REALSECRET",
+                   AWS_PROFILE="work", SOME_TOKEN="hidden", AWS_REGION="eu-central-1")
+    seen = server.get("/env").json()
+    assert seen["AWS_ACCESS_KEY_ID"] == "000000000000"
+    assert seen["AWS_REGION"] == seen["AWS_DEFAULT_REGION"] == "eu-central-1"
+    assert not {"AKIAREAL", "REALSECRET", "work", "hidden"} & set(seen.values())
+    assert seen["AWS_ENDPOINT_URL"] == server.url
+
+
+# ---- save ------------------------------------------------------------------------------------------------------------
+
+def test_the_next_request_after_a_save_runs_the_new_code(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+    for number in range(20):
+        server.write({"hello.py": HELLO.replace('"hello"', f'"hello {number}"')})
+        assert server.get("/hello").json() == {"message": f"hello {number}"}
+
+
+def test_the_last_good_code_serves_while_the_new_does_not_import(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+    assert server.get("/hello").status == 200
+    server.write({"hello.py": "def handler(event, context)\n    return 1\n"})
+    assert server.get("/hello").json() == {"message": "hello"}
+    [error] = server.health["errors"]
+    assert error["errorType"] == "Runtime.UserCodeSyntaxError"
+    assert server.printed("UserCodeSyntaxError")
+    server.write({"hello.py": HELLO.replace('"hello"', '"mended"')})
+    assert server.get("/hello").json() == {"message": "mended"}
+    assert server.health["errors"] == []
+
+
+def test_functions_appear_and_disappear(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+    assert server.get("/second").status == 404
+    server.write({"second.py": HELLO})
+    until(lambda: server.get("/second").status == 200)
+    (server.folder / "second.py").unlink()
+    until(lambda: server.get("/second").status == 404)
+
+
+# ---- the wire --------------------------------------------------------------------------------------------------------
+
+def test_boto3_invokes_in_all_three_ways(serve: Serve) -> None:
+    server = serve({"echo.py": "def handler(event, context):\n    print('seen', event)\n    return event\n"})
+    client = server.client()
+    answered = client.invoke(FunctionName="echo", Payload=b'{"a": 1}', LogType="Tail")
+    assert (answered["StatusCode"], json.load(answered["Payload"]), answered["ExecutedVersion"]) == (200, {"a": 1}, "$LATEST")
+    assert "seen {'a': 1}" in base64.b64decode(answered["LogResult"]).decode()
+    assert client.invoke(FunctionName="echo", InvocationType="DryRun")["StatusCode"] == 204
+    later = client.invoke(FunctionName="echo", InvocationType="Event", Payload=b'{"b": 2}')
+    assert (later["StatusCode"], later["Payload"].read()) == (202, b"")
+    server.ended(2, function="echo")
+    assert server.invocation(later["ResponseMetadata"]["RequestId"])["reply"] == {"b": 2}
+
+
+def test_a_handlers_own_boto3_talks_to_this_server(serve: Serve) -> None:
+    server = serve({"inner.py": HELLO, "outer.py": """
+        import boto3, json
+        def handler(event, context):
+            return json.load(boto3.client("lambda").invoke(FunctionName="inner")["Payload"])
+    """, "microlam.toml": "[functions.outer]\ntimeout = 30\n"})
+    assert server.get("/outer").json() == {"message": "hello"}
+
+
+# ---- guard -----------------------------------------------------------------------------------------------------------
+
+INVOKE = "/2015-03-31/functions/hello/invocations"
+
+
+@pytest.mark.parametrize("headers", [
+    {"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
+])
+@pytest.mark.parametrize(("method", "path"), [("POST", INVOKE), ("POST", "/_microlam/functions/hello/fire"), ("GET", "/_microlam/invocations.json")])
+def test_pages_elsewhere_may_not_use_the_server(serve: Serve, headers: dict[str, str], method: str, path: str) -> None:
+    server = serve({"hello.py": HELLO})
+    assert server.request(method, path, b"{}" if method == "POST" else None, headers).status == 403
+    assert server.invocations() == []
+
+
+def test_another_address_needs_tokens_and_keys(serve: Serve, tmp_path: Path) -> None:
+    failed = run("dev", str(tmp_path), "--host", "0.0.0.0", "--port", "0")
+    assert failed.returncode != 0
+    assert "--admin-token" in failed.stderr
+    server = serve({"hello.py": HELLO}, "--host", "0.0.0.0", "--admin-token", "t0ken", "--access-key", "AK", "--secret-key", "SK")
+    assert server.get("/hello").status == 200
+    assert server.get("/_microlam/invocations.json").status == 401
+    assert server.get("/_microlam/invocations.json", Authorization="Bearer t0ken").status == 200
+    signed = server.client(aws_access_key_id="AK", aws_secret_access_key="SK")
+    assert signed.invoke(FunctionName="hello")["StatusCode"] == 200
+    from botocore.exceptions import ClientError
+    with pytest.raises(ClientError) as refused:
+        server.client(aws_access_key_id="AK", aws_secret_access_key="wrong").invoke(FunctionName="hello")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert server.request("POST", INVOKE, b"{}").status == 403
+
+
+# ---- retries, crashes, stops -----------------------------------------------------------------------------------------
+
+def test_a_failing_event_is_retried_twice(serve: Serve) -> None:
+    server = serve({"flaky.py": "def handler(event, context): raise ValueError('no')"}, "--retry-delay", "0.05")
+    id = server.client().invoke(FunctionName="flaky", InvocationType="Event", Payload=b"{}")["ResponseMetadata"]["RequestId"]
+    records = server.ended(3, function="flaky")
+    assert [record["attempt"] for record in records] == [3, 2, 1]
+    assert {record["id"] for record in records} == {id}
+    assert {record["status"] for record in records} == {"failed"}
+
+
+def test_accepted_events_survive_kill_9(serve: Serve, tmp_path: Path) -> None:
+    began, go = tmp_path / "began", tmp_path / "go"
+    server = serve({"slow.py": SLOW, "microlam.toml": "[functions.slow]\ntimeout = 60\nconcurrency = 1\n"})
+    payload = json.dumps({"began": str(began), "go": str(go)}).encode()
+    client = server.client()
+    accepted = [client.invoke(FunctionName="slow", InvocationType="Event", Payload=payload)["ResponseMetadata"]["RequestId"] for _ in range(5)]
+    until(began.exists)
+    server.stop(signal.SIGKILL)
+    go.touch()
+    server = serve()
+    records = server.ended(5, function="slow")
+    assert sorted(record["id"] for record in records) == sorted(accepted)
+    assert {(record["status"], record["attempt"]) for record in records} == {("succeeded", 1)}
+
+
+def test_no_worker_survives_its_server(serve: Serve) -> None:
+    server = serve({"parent.py": """
+        import subprocess, os
+        def handler(event, context):
+            child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+            return [os.getpid(), child.pid]
+    """})
+    pids = server.get("/parent").json()
+    server.stop(signal.SIGKILL)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text() for pid in pids), "for the workers' end")
+
+
+def test_a_signal_drains_and_a_second_ends_at_once(serve: Serve, tmp_path: Path) -> None:
+    began, go = tmp_path / "began", tmp_path / "go"
+    files = {"slow.py": SLOW, "microlam.toml": "[functions.slow]\ntimeout = 60\n"}
+    payload = json.dumps({"began": str(began), "go": str(go)}).encode()
+
+    server = serve(files)
+    answers: list[int] = []
+    caller = threading.Thread(target=lambda: answers.append(server.request("POST", "/2015-03-31/functions/slow/invocations", payload).status))
+    caller.start()
+    until(began.exists)
+    server.process.send_signal(signal.SIGTERM)
+    until(lambda: refuses(server.url), "for the server to accept nothing more")
+    go.touch()
+    assert server.process.wait(30) == 0
+    caller.join()
+    assert answers == [200]
+
+    go.unlink()
+    began.unlink()
+    server = serve(files)
+    server.client().invoke(FunctionName="slow", InvocationType="Event", Payload=payload)
+    until(began.exists)
+    server.process.send_signal(signal.SIGINT)
+    until(lambda: refuses(server.url))
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(30) != 0
+
+
+def refuses(url: str) -> bool:
+    host, port = re.findall(r"//([^:/]+):(\d+)", url)[0]
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_idle_connections_do_not_hold_up_the_stop(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+    host, port = re.findall(r"//([^:/]+):(\d+)", server.url)[0]
+    with socket.create_connection((host, int(port))) as idle:
+        idle.sendall(b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle.recv(100).startswith(b"HTTP/1.1 200")
+        assert server.stop() == 0
+
+
+# ---- sources ---------------------------------------------------------------------------------------------------------
+
+def test_a_dropped_file_is_one_s3_event(serve: Serve) -> None:
+    server = serve({"thumb.py": """
+        from microlam import on_file
+        @on_file("uploads", suffix=".png")
+        def handler(event, context): return event["Records"][0]["s3"]["object"]["key"]
+    """, "uploads/.keep": ""})
+    (server.folder / "uploads" / "a b.png").write_bytes(b"png")
+    (server.folder / "uploads" / "notes.txt").write_bytes(b"txt")
+    [record] = server.ended(function="thumb")
+    assert (record["cause"], record["summary"]) == ("file", "uploads/a b.png created")
+    assert server.invocation(record["id"])["reply"] == "a+b.png"
+    assert server.invocation(record["id"])["event"]["Records"][0]["s3"]["object"]["size"] == 3
+
+
+def test_a_schedule_fires_and_is_fired_by_hand(serve: Serve) -> None:
+    server = serve({"tick.py": """
+        from microlam import schedule
+        @schedule("cron(0 3 * * ? *)", timezone="Europe/Berlin")
+        def handler(event, context): return event["time"]
+    """})
+    fired = run("fire", "tick", "--time", "2026-03-29T02:00:00Z", "--endpoint-url", server.url)
+    assert fired.returncode == 0, fired.stderr
+    [record] = server.ended(function="tick", cause="schedule")
+    assert server.invocation(record["id"])["reply"] == "2026-03-29T02:00:00Z"
+
+
+def test_a_burst_past_the_line_is_throttled(serve: Serve, tmp_path: Path) -> None:
+    began, go = tmp_path / "began", tmp_path / "go"
+    server = serve({"slow.py": SLOW, "microlam.toml": "[functions.slow]\ntimeout = 60\nconcurrency = 1\n"}, "--queue-limit", "0")
+    payload = json.dumps({"began": str(began), "go": str(go)}).encode()
+    first = threading.Thread(target=lambda: server.request("POST", "/2015-03-31/functions/slow/invocations", payload))
+    first.start()
+    until(began.exists)
+    throttled = server.request("POST", "/2015-03-31/functions/slow/invocations", payload)
+    assert throttled.status == 429
+    assert throttled.json()["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert server.get("/slow").status == 503
+    assert [record["status"] for record in server.invocations(status="running")] == ["running"]
+    go.touch()
+    first.join()
+    assert len(server.invocations(status="throttled")) == 2
+
+
+def test_the_data_folder_holds_no_link_to_the_parent_environment(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO}, SECRET_OF_THE_SERVER="do-not-leak")
+    server.get("/hello")
+    below = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and descends(int(pid), server.process.pid)] if os.path.isdir("/proc") else []
+    for pid in below:
+        assert b"do-not-leak" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def descends(pid: int, ancestor: int) -> bool:
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return False
+        if pid == ancestor:
+            return True
+    return False
