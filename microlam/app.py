@@ -15,7 +15,7 @@ from microlam.executors.inprocess import InProcess
 from microlam.executors.processes import Processes
 from microlam.functions import Functions
 from microlam.invoke import Invoker
-from microlam.model import Retry
+from microlam.model import Retry, Version
 from microlam.resources.buckets import Buckets
 from microlam.settings import Settings
 from microlam.sources.folders import Folders
@@ -60,17 +60,21 @@ class Microlam:
         self.functions = Functions(
             self.folder, settings.data, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
             triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
-            retire=lambda version: self.executors[version.executor].retire(version), say=self.say,
+            retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
         )
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,
             server_concurrency=settings.server_concurrency, queue_limit=settings.queue_limit, queue_wait=settings.queue_wait,
             retry=Retry(delay=settings.retry_delay),
         )
+        self.invoker.ended.append(self.functions.ended)
         self.buckets = Buckets(self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region)
         self.schedules = Schedules(self.store, self.triggers, self.clock, wake=self.invoker.wake, catch_up=settings.catch_up, say=self.say)
         self.folders = Folders(self.buckets, self.triggers, self.clock, quiet=settings.file_quiet, poll=settings.poll, say=self.say)
         await self.functions.load()
+
+    def _is_warm(self, version: Version) -> bool:
+        return any(worker.key == version.key for worker in self.executors[version.executor].statistics().workers)
 
     def _executors(self) -> dict[str, Executor]:
         settings = self.settings

@@ -464,8 +464,11 @@ async def test_a_checkout_of_many_files(folder: Folder) -> None:
     assert await folder.answer() == 100
     async with folder.watched():
         folder.write(tree(2))
-        await until(lambda: folder.warmed and folder.functions.resolve(HELLO) is folder.warmed[-1] and not folder.functions._tasks)
         assert await folder.answer() == 200
+        folder.write(tree(3))
+        await until(lambda: not folder.functions._tasks and folder.functions.resolve(HELLO) is not folder.warmed[0])
+        assert await folder.answer() == 300
+        assert folder.error() == ""
 
 
 async def test_configuration_and_variables_are_followed(folder: Folder) -> None:

@@ -18,7 +18,7 @@ def test_the_wheel_serves_the_samples_from_an_empty_environment(tmp_path: Path) 
     venv.create(tmp_path / "empty", with_pip=True)
     python = tmp_path / "empty" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True)
-    command = [tmp_path / "empty" / "bin" / "microlam", "dev", str(ROOT / "sample_functions"), "--port", "0", "--data", str(tmp_path / "data")]
+    command = [str(tmp_path / "empty" / "bin" / "microlam"), "dev", str(ROOT / "sample_functions"), "--port", "0", "--data", str(tmp_path / "data")]
     with open(tmp_path / "printed", "w") as printed:
         server = subprocess.Popen(command, cwd=tmp_path, stdout=printed, env=environment())
     try:

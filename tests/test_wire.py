@@ -352,6 +352,16 @@ async def test_a_broken_constraint_is_said_in_awss_words(site: Site, params: dic
     assert await site.refusal("invoke", **params) == {"Code": "ValidationException", "Status": 400, "Text": text}
 
 
+async def test_bytes_that_are_no_text_are_refused_as_text(site: Site) -> None:
+    host, port = site.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"POST {PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nX-Amz-Log-Type: ".encode() + b"\xff\xfe\r\n\r\n")
+    reply = await reader.read()
+    writer.close()
+    assert reply.startswith(b"HTTP/1.1 400")
+    assert b"at 'logType' failed to satisfy constraint: Member must satisfy enum value set: [Tail, None]" in reply
+
+
 async def test_a_client_context_is_passed_on_as_json(site: Site) -> None:
     context = '{"custom": {"a": "ü"}}'
     await site.call("invoke", FunctionName="hello", ClientContext=base64.b64encode(context.encode()).decode())

@@ -144,7 +144,7 @@ class Wire:
         except TimeoutError:
             raise RequestCutShort() from None
         except web.RequestPayloadError:
-            raise Unreadable(reason="its body ended early") from None
+            raise Unreadable(reason="The body ended early.") from None
 
     def _authenticate(self, asked: WireRequest, service: Service, secrets: Mapping[str, str]) -> None:
         """Raise SignatureRefused where a request is not signed right by one of our key pairs, now."""
@@ -172,7 +172,7 @@ def _whole(asked: WireRequest) -> WireRequest:
     try:
         return asked.with_body(dechunked(asked.body))
     except ValueError:
-        raise Unreadable(reason="its body is not aws-chunked, as its head says") from None
+        raise Unreadable(reason="The body is not aws-chunked, as the head says.") from None
 
 
 def _stranger(target: str, scope: Scope | None) -> Service:

@@ -38,7 +38,7 @@ class WireRequest:
         try:
             return [*self.arguments.items(), *parse_qsl(self.body.decode(), keep_blank_values=True)]
         except ValueError:
-            raise Unreadable(reason="the body is not a form") from None
+            raise Unreadable(reason="The body is not a form.") from None
 
 
 # ---- requests ----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class ValidationFailed(BadRequest):
 
 
 class Unreadable(BadRequest):
-    """Could not read the request: {reason}."""
+    """{reason}"""
 
     code = "SerializationException"
 

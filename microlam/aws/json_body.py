@@ -134,6 +134,6 @@ def _expected(kind: type[T], value: object, shape: Shape) -> T:
 def _converted(value: object, shape: Shape) -> Unreadable:
     """AWS names the token that Jackson saw, and what it should have been."""
     if isinstance(value, dict | list):
-        return Unreadable(reason="start of structure or map found where not expected" if isinstance(value, dict) else "start of list found where not expected")
+        return Unreadable(reason="Start of structure or map found where not expected." if isinstance(value, dict) else "Start of list found where not expected")
     token = next((names[0 if value or len(names) == 1 else 1] for kind, names in _TOKENS if isinstance(value, kind)), "VALUE_NULL")
     return Unreadable(reason=f"{token} can not be converted to {_NAMES.get(shape.kind, 'a ' + shape.kind.capitalize())}")

@@ -234,7 +234,7 @@ def _json(body: bytes) -> object:
     try:
         return orjson.loads(body or b"{}")
     except ValueError as error:
-        raise Unreadable(reason=f"the body is not JSON: {error}") from None
+        raise Unreadable(reason=f"The body is not JSON: {error}.") from None
 
 
 def _members(value: Any) -> Params:
@@ -245,7 +245,8 @@ def _error_document(shape: Shape, error: MicrolamError, members: Params) -> tupl
     """The body and the headers of an error: its message under the name its shape gives it, its type, and members of its own."""
     if "Type" in shape.members:
         members.setdefault("Type", "Service" if error.status >= 500 else "User")
-    members.setdefault(shape.message, str(error))
+    # What a client sent may be echoed, and need not be text.
+    members.setdefault(shape.message, str(error).encode("utf-8", "replace").decode())
     headers: dict[str, str] = {}
     document: Params = {}
     for name, value in members.items():

@@ -34,7 +34,7 @@ def read_text(shape: Shape, text: str) -> object:
             case _:
                 return text
     except ValueError:
-        raise Unreadable(reason=f"{text!r} is not a value of type {shape.kind}") from None
+        raise Unreadable(reason=f"{text!r} is not a value of type {shape.kind}.") from None
 
 
 def write_text(shape: Shape, value: object, timestamp_format: str) -> str:
@@ -64,7 +64,7 @@ def read_json_value(text: str) -> object:
     try:
         return orjson.loads(base64.b64decode(text))
     except ValueError:
-        raise Unreadable(reason="a header does not hold JSON as base64") from None
+        raise Unreadable(reason="A header does not hold JSON as base64.") from None
 
 
 def write_json_value(value: object) -> str:
@@ -75,7 +75,7 @@ def read_blob(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
-        raise Unreadable(reason="a binary member is not base64") from None
+        raise Unreadable(reason="A binary member is not base64.") from None
 
 
 def write_blob(value: bytes | str) -> str:

@@ -1,6 +1,7 @@
 """XML bodies: a shape's value out of an element, and back. Names are compared without their namespaces, as AWS does."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from xml.etree import ElementTree
@@ -10,6 +11,7 @@ from microlam.aws.errors import Unreadable
 from microlam.aws.tables import Member, Shape
 from microlam.aws.values import read_text, write_text
 
+_UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -18,11 +20,11 @@ DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 def parse(body: bytes) -> ElementTree.Element:
     """The document's root; no document may bring entities of its own."""
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-        raise Unreadable(reason="the XML has a document type")
+        raise Unreadable(reason="The XML has a document type.")
     try:
         return ElementTree.fromstring(body)
     except ElementTree.ParseError as error:
-        raise Unreadable(reason=f"the XML is not well-formed: {error}") from None
+        raise Unreadable(reason=f"The XML is not well-formed: {error}.") from None
 
 
 def read(shape: Shape, node: ElementTree.Element) -> Any:
@@ -94,8 +96,9 @@ def element(name: str, content: str, *, namespace: Mapping[str, str] | None = No
 
 
 def text(value: str) -> str:
+    """Text in XML; what XML has no way to say is a question mark in a diamond."""
     # A bare carriage return would reach the reader as a line feed.
-    return escape(value, {"\r": "&#13;"})
+    return escape(_UNSAYABLE.sub("\ufffd", value), {"\r": "&#13;"})
 
 
 def write(name: str, shape: Shape, value: Any, member: Member | None = None) -> str:

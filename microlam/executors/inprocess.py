@@ -22,7 +22,7 @@ from microlam.executors import ExecutorStatistics, WorkerStatistics, logs
 from microlam.executors.capture import Output, capture, current
 from microlam.executors.environment import context_of, new_log_stream
 from microlam.executors.namespaces import Namespace
-from microlam.executors.threads import Threads
+from microlam.executors.threads import Settled, Threads
 from microlam.executors.workers import handler as runtime
 from microlam.executors.workers.frames import SUCCEEDED
 from microlam.executors.workers.python import RSS_UNIT
@@ -152,15 +152,13 @@ class InProcess:
             call = self._registered[version.arn]
         else:
             namespace = Namespace(f"_microlam_{next(_numbers)}", [version.root, *version.path], version.source)
-            try:
-                call = await self._on_thread(lambda: runtime.find_handler(version.handler, namespace.import_module), output, version.log_format)
-            except BaseException as error:
+            found, error = await self._on_thread(lambda: runtime.find_handler(version.handler, namespace.import_module), output, version.log_format)
+            if found is None:
                 namespace.close()
-                if isinstance(error, asyncio.CancelledError):
-                    raise
-                described = runtime.error_of(error, "")
+                described = runtime.error_of(error or TypeError("the handler is None"), "")
                 output.print(runtime.error_line(described, version.log_format))
-                raise NotLoaded(described, output, time.perf_counter() - began) from None
+                raise NotLoaded(described, output, time.perf_counter() - began)
+            call = found
         log_stream = new_log_stream(version)
         return Loaded(
             version=version, call=call, make_context=runtime.context_of(context_of(version, log_stream), print_to_log), namespace=namespace,
@@ -195,37 +193,45 @@ class InProcess:
         limit = asyncio.timeout(version.timeout)
         try:
             async with limit:
-                result = await self._call(loaded, invocation, output)
+                result, raised = await self._call(loaded, invocation, output)
+            if raised is not None:
+                return self._raised(loaded, invocation, output, raised)
             if not limit.expired():     # else it would not be cancelled, but took its time
                 kind, payload = runtime.finish(result)
                 return ("succeeded" if kind == SUCCEEDED else "failed"), payload, "", ""
-        except SystemExit as error:
-            sentence = logs.exit_sentence(id, exit_status(error))
-            return "crashed", logs.platform_error("Runtime.ExitError", sentence), "Runtime.ExitError", sentence
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise       # the caller's wish, not the handler's doing
             if not limit.expired():
-                _, payload = runtime.fail(error, id, version.log_format, output.print)
-                return "failed", payload, "", ""
+                return self._raised(loaded, invocation, output, error)
         sentence = logs.timeout_sentence(id, version.timeout)
         return "timed_out", logs.platform_error("Sandbox.Timedout", sentence), "Sandbox.Timedout", sentence
 
-    async def _call(self, loaded: Loaded, invocation: Invocation, output: Output) -> object:
+    @staticmethod
+    def _raised(loaded: Loaded, invocation: Invocation, output: Output, error: BaseException) -> tuple[str, bytes, str, str]:
+        if isinstance(error, SystemExit):
+            sentence = logs.exit_sentence(invocation.id, exit_status(error))
+            return "crashed", logs.platform_error("Runtime.ExitError", sentence), "Runtime.ExitError", sentence
+        _, payload = runtime.fail(error, invocation.id, loaded.version.log_format, output.print)
+        return "failed", payload, "", ""
+
+    async def _call(self, loaded: Loaded, invocation: Invocation, output: Output) -> Settled[object]:
         version = loaded.version
         context = loaded.make_context(invocation.id, invocation.invoked_arn, invocation.client_context or "", version.timeout)
         event = runtime.read_event(invocation.payload)
         if not loaded.on_loop:
-            result = await self._on_thread(lambda: loaded.call(event, context), output, version.log_format)
-            if not inspect.isawaitable(result):
-                return result
+            settled = await self._on_thread(lambda: loaded.call(event, context), output, version.log_format)
+            if not isinstance(settled.result, Awaitable):
+                return settled
+            with Captured(output, version.log_format):
+                return Settled(await settled.result, None)
         with Captured(output, version.log_format):
-            awaitable: object = loaded.call(event, context) if loaded.on_loop else result
+            awaitable = loaded.call(event, context)
             assert isinstance(awaitable, Awaitable)
-            return await awaitable
+            return Settled(await awaitable, None)
 
-    async def _on_thread(self, call: Callable[[], Result], output: Output, log_format: str) -> Result:
+    async def _on_thread(self, call: Callable[[], Result], output: Output, log_format: str) -> Settled[Result]:
         def captured_call() -> Result:
             with Captured(output, log_format):
                 return call()

@@ -7,9 +7,16 @@ import contextvars
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 Result = TypeVar("Result")
+
+
+class Settled(NamedTuple, Generic[Result]):
+    """A call's result or exception, as a value: a future cannot carry every exception, nor a coroutine raise it."""
+
+    result: Result | None
+    error: BaseException | None
 
 
 class Threads:
@@ -19,10 +26,10 @@ class Threads:
         self._idle: list[SimpleQueue[Work | None]] = []
         self._closed = False
 
-    def run(self, call: Callable[[], Result]) -> asyncio.Future[Result]:
+    def run(self, call: Callable[[], Result]) -> asyncio.Future[Settled[Result]]:
         """Call it on a thread, in the present context. Cancelling the future abandons the thread; nothing can end it."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
+        future: asyncio.Future[Settled[Result]] = loop.create_future()
         work = self._idle.pop() if self._idle else self._another()
         work.put(Work(contextvars.copy_context(), loop, future, call))
         return future
@@ -34,21 +41,17 @@ class Threads:
 
     def _serve(self, work: SimpleQueue[Work | None]) -> None:
         while (item := work.get()) is not None:
-            result, error = item.context.run(_settled, item.call)
+            settled = item.context.run(settle, item.call)
             with contextlib.suppress(RuntimeError):     # the loop has been closed meanwhile
-                item.loop.call_soon_threadsafe(self._done, work, item.future, result, error)
+                item.loop.call_soon_threadsafe(self._done, work, item.future, settled)
 
-    def _done(self, work: SimpleQueue[Work | None], future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    def _done(self, work: SimpleQueue[Work | None], future: asyncio.Future[Any], settled: Settled[Any]) -> None:
         if self._closed:
             work.put(None)
         else:
             self._idle.append(work)
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+        if not future.done():
+            future.set_result(settled)
 
     def close(self) -> None:
         """Let idle threads end, and busy ones when they are done."""
@@ -68,8 +71,8 @@ class Work:
         self.context, self.loop, self.future, self.call = context, loop, future, call
 
 
-def _settled(call: Callable[[], object]) -> tuple[object, BaseException | None]:
+def settle(call: Callable[[], Result]) -> Settled[Result]:
     try:
-        return call(), None
+        return Settled(call(), None)
     except BaseException as error:
-        return None, error
+        return Settled(None, error)
