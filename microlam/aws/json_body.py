@@ -121,7 +121,6 @@ def _write_timestamp(value: object, format: str) -> object:
     return seconds(value) if format == "unixTimestamp" else write_instant(value, format)
 
 
-_TOKENS = ((bool, ("TRUE_VALUE", "FALSE_VALUE")), (str, ("STRING_VALUE",)), (int, ("NUMBER_VALUE",)), (float, ("NUMBER_VALUE",)))
 _NAMES = {"string": "a String", "integer": "an Integer", "long": "a Long", "boolean": "a Boolean", "blob": "a Blob", "timestamp": "a Timestamp"}
 
 
@@ -132,8 +131,16 @@ def _expected(kind: type[T], value: object, shape: Shape) -> T:
 
 
 def _converted(value: object, shape: Shape) -> Unreadable:
-    """AWS names the token that Jackson saw, and what it should have been."""
-    if isinstance(value, dict | list):
-        return Unreadable(reason="Start of structure or map found where not expected." if isinstance(value, dict) else "Start of list found where not expected")
-    token = next((names[0 if value or len(names) == 1 else 1] for kind, names in _TOKENS if isinstance(value, kind)), "VALUE_NULL")
-    return Unreadable(reason=f"{token} can not be converted to {_NAMES.get(shape.kind, 'a ' + shape.kind.capitalize())}")
+    """AWS names the token that its parser saw, and what it should have been."""
+    match value:
+        case dict():
+            return Unreadable(reason="Start of structure or map found where not expected.")
+        case list():
+            return Unreadable(reason="Start of list found where not expected")
+        case bool():
+            token = "TRUE_VALUE" if value else "FALSE_VALUE"
+        case str():
+            token = "STRING_VALUE"
+        case _:
+            token = "NUMBER_VALUE"
+    return Unreadable(reason=f"{token} can not be converted to {_NAMES.get(shape.kind, f'a {shape.kind.capitalize()}')}")
