@@ -29,7 +29,7 @@ _FRESH = 60.0       # seconds for which a copy is not removed after it was asked
 _REFLINK = 0x40049409
 
 
-class PackageUnstable(MicrolamError):  # noqa: N818  # named as the rest of the tree in errors.py
+class PackageUnstable(MicrolamError):
     """The files of {folder} kept changing while they were copied. Save one of them again when they have come to rest."""
 
 
@@ -197,7 +197,7 @@ class Packages:
             shutil.rmtree(making, ignore_errors=True)
 
 
-class _Changed(Exception):      # noqa: N818  # a signal between functions of this file
+class _Changed(Exception):
     """A file changed, or went, while it was read."""
 
 

@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _INCLUDED = re.compile(r"(?:-r|--requirement|-c|--constraint)[ =]?\s*(\S+)")
 
 
-class RequirementsFailed(MicrolamError):  # noqa: N818  # named as the rest of the tree in errors.py
+class RequirementsFailed(MicrolamError):
     """{file}{line}: {problem} Correct it, or see that the package index can be reached; saving the file tries again."""
 
 

@@ -280,7 +280,7 @@ async def test_leaving_is_an_exit_error_and_the_next_one_is_served(lab: Lab, cod
 
 
 @pytest.mark.parametrize("code", [
-    "import time\ndef handler(event, context):\n    if event: return event\n    print('before')\n    time.sleep(60)",
+    "import time\ndef handler(event, context):\n    if event: return event\n    print('before')\n    time.sleep(1)",
     "import asyncio\nasync def handler(event, context):\n    if event: return event\n    print('before')\n    await asyncio.sleep(60)",
 ])
 async def test_at_its_deadline_an_invocation_ends(lab: Lab, code: str) -> None:
@@ -606,11 +606,16 @@ async def test_a_worker_holds_no_descriptors_but_its_own(processes: Lab) -> None
     version = processes.function("""
         import os
         def handler(event, context):
-            return sorted(os.readlink(f"/proc/self/fd/{name}").partition(":")[0] for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}") or int(name) > 2)[:9]
+            held = []
+            for number in range(1000):
+                try:
+                    held.append(os.readlink(f"/proc/self/fd/{number}").partition(":")[0])
+                except OSError:
+                    pass
+            return held
     """)
     await asyncio.gather(*(processes.run(version) for _ in range(5)))
-    open_files: Any = (await processes.run(version)).value
-    assert [name for name in open_files if not name.startswith("/proc")] == ["/dev/null", "/memfd", "/memfd", "/memfd", "socket"]
+    assert sorted((await processes.run(version)).value) == ["/dev/null", "/memfd", "/memfd", "/memfd", "socket"]  # type: ignore[call-overload]
 
 
 async def test_the_time_zone_may_be_the_functions_own(processes: Lab) -> None:
@@ -655,14 +660,14 @@ async def test_nothing_leaks_from_one_function_to_another(processes: Lab) -> Non
         import builtins, json, logging, os, signal, sys, threading
         def handler(event, context):
             return [os.environ.get("LEAK"), "/leak" in sys.path, "leak" in sys.modules, os.getcwd(), signal.getsignal(15) == signal.SIG_DFL,
-                    threading.active_count(), "/dev/zero" in [os.readlink("/proc/self/fd/" + fd) for fd in os.listdir("/proc/self/fd")[:-1]],
+                    threading.active_count(), max(number for number in range(90) if os.path.exists(f"/proc/self/fd/{number}")),
                     logging.getLogger().level, len(logging.getLogger().handlers), hasattr(builtins, "leak"), hasattr(json, "leak"), sys.getrecursionlimit()]
     """, name="looker")
     before = (await processes.run(look)).value
     assert (await processes.run(spoil)).ok
     await processes.executor.retire(look)
     assert (await processes.run(look)).value == before
-    assert before == [None, False, False, look.root, True, 1, False, 30, 1, False, False, 1000]
+    assert before == [None, False, False, look.root, True, 1, 2, 30, 1, False, False, 1000]
 
 
 async def test_versions_of_one_function_have_workers_of_their_own(processes: Lab) -> None:
@@ -813,7 +818,7 @@ SPAWN = """
             return "alive"
         direct = subprocess.Popen(["sleep", "600"])
         apart = subprocess.Popen(["sleep", "600"], start_new_session=True)
-        double = subprocess.run(["sh", "-c", "setsid sh -c 'sleep 601 & echo $!; exec >/dev/null 2>&1; sleep 602' & sleep 0.1"], stdout=subprocess.PIPE)
+        double = subprocess.run(["sh", "-c", "setsid sh -c 'sleep 601 >/dev/null 2>&1 & echo $!; exec >/dev/null 2>&1; sleep 602' & sleep 0.1"], stdout=subprocess.PIPE)
         with open(event, "w") as file:
             file.write(f"{os.getpid()} {direct.pid} {apart.pid} {double.stdout.decode().strip()}")
         if context.function_name == "waits":

@@ -239,6 +239,16 @@ async def test_the_very_next_request_runs_what_was_saved(folder: Folder) -> None
         assert await folder.answer() == number
 
 
+async def test_a_request_looks_at_the_helpers_too(folder: Folder) -> None:
+    folder.write({"hello.py": "import helper\ndef handler(event, context):\n    return helper.x", "helper.py": "x = 0"})
+    await folder.functions.load()
+    for number in range(1, 6):
+        await folder.functions.current(HELLO)
+        await folder.functions.current(HELLO)
+        folder.write({"helper.py": f"x = {number}"})
+        assert await folder.answer() == number
+
+
 async def test_a_changed_helper_is_noticed_too(folder: Folder) -> None:
     folder.write({"hello.py": "import helper\ndef handler(event, context):\n    return helper.x", "helper.py": "x = 1", "other.py": HANDLER.format("other")})
     await folder.functions.load()
@@ -273,7 +283,7 @@ async def test_broken_code_leaves_the_last_good_one_serving(folder: Folder) -> N
     assert folder.error() == "ModuleNotFoundError: No module named 'nothing_of_that_name'"
     assert len(folder.warmed) == 1, "the same bytes are not imported again"
     assert "ModuleNotFoundError" in folder.said[-1]
-    assert "The last good code goes on serving" in folder.said[-1]
+    assert "the last good code goes on serving" in folder.said[-1]
 
     folder.write({"hello.py": HANDLER.format("mended")})
     assert await folder.answer() == "mended"

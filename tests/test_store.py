@@ -48,7 +48,7 @@ async def store(open_store: OpenStore) -> Store:
 
 
 def invocation(**facts: Any) -> Invocation:
-    usual: dict[str, Any] = {"id": new_id(), "arn": HELLO, "payload": b'{"n": 1}', "cause": "http", "queued_at": NOW, "summary": "GET /hello"}
+    usual: dict[str, Any] = {"id": new_id(), "arn": HELLO, "payload": b'{"n": 1}', "cause": "http", "queued_at": NOW, "summary": "GET /hello → 200"}
     return Invocation(**usual | facts)
 
 
@@ -99,7 +99,7 @@ async def test_what_was_put_is_read_back_whole(store: Store) -> None:
     assert record.attempts == (replace(record, event=b"", reply=b"", logs=b"", log_stream="", runtime="", client_context=None, attempts=()),)
     assert full_record_json(record) == {
         "id": given.id, "function": "hello", "arn": HELLO, "version": "3", "qualifier": "live", "cause": "http", "status": "succeeded",
-        "summary": "GET /hello", "attempt": 1, "queued_at": "2026-11-23T06:00:00.123Z", "accepted_at": None, "due_at": None,
+        "summary": "GET /hello → 200", "attempt": 1, "queued_at": "2026-11-23T06:00:00.123Z", "accepted_at": None, "due_at": None,
         "started_at": "2026-11-23T06:00:00.123Z", "ended_at": "2026-11-23T06:00:00.373Z", "duration_ms": 250.0, "init_ms": 100.0, "cold": True,
         "memory": 5_000_000, "error_type": None, "parent": parent, "event": {"n": 1}, "reply": {"ok": True}, "logs": "START\nhello\n",
         "log_stream": "2026/11/23/[3]abc", "runtime": "Python 3.11.7", "client_context": '{"custom": {}}', "attempts": [record_json(record)],
@@ -149,7 +149,7 @@ async def test_a_name_that_is_not_utf8_does_not_keep_anything_off_the_record(sto
 
     records = (await store.invocations(ALL)).records
 
-    assert [record.summary for record in records] == ["GET /hello", "uploads/?.png created"]
+    assert [record.summary for record in records] == ["GET /hello → 200", "uploads/?.png created → 200"]
 
 
 async def test_one_record_that_cannot_be_written_takes_no_other_with_it(store: Store, caplog: pytest.LogCaptureFixture) -> None:

@@ -106,13 +106,13 @@ class Capture:
     def enter(self) -> None:
         with self._lock:
             self._running += 1
-            if self._running > 1:
-                return
+            # Each time: the host may have put another stream in place meanwhile.
             if sys.stdout is not self._stdout:
                 self._stdout.host, sys.stdout = sys.stdout, self._stdout
             if sys.stderr is not self._stderr:
                 self._stderr.host, sys.stderr = sys.stderr, self._stderr
-            logging.getLogger().addHandler(self._logging)
+            if self._running == 1:
+                logging.getLogger().addHandler(self._logging)
 
     def leave(self) -> None:
         with self._lock:

@@ -11,8 +11,10 @@ from microlam.functions.looking import Plan
 from microlam.model import Trigger, Version
 from microlam.packages import Copy, Stamp, stamp_of
 
-# A request looks at its handler's file every time, and at the rest of a small package at most so often.
-LOOK_EVERY = 0.005
+# A request looks at its handler's file and at a few others every time (a microsecond each), at the rest of a small package and at the
+# configuration at most so often. What it does not look at, the watcher tells.
+LOOK_EVERY = 0.002
+LOOK_ALWAYS = 8
 LOOK_AT_MOST = 64
 KEEP_LAST = 3       # copies of good versions before this one
 
@@ -35,10 +37,9 @@ class Live:
         self.refreshing: asyncio.Task[None] | None = None
         self.files: Mapping[str, Stamp] = {}
         self.marks = 0                                          # how often something was seen to have changed
-        self._path = str(plan.path)
         self._clean = False
-        self._own: Stamp | None = None
-        self._others: list[tuple[str, Stamp | None]] = []
+        self._always: list[tuple[str, Stamp | None]] = []
+        self._sometimes: list[tuple[str, Stamp | None]] = []
         self._look_again = 0.0
 
     def mark(self) -> None:
@@ -52,10 +53,10 @@ class Live:
 
     def adopt(self, plan: Plan, copy: Copy, beside: Mapping[str, Stamp | None], marks: int) -> None:
         """Take the files of a copy, and those `beside` the code, for what there is, until one differs; `marks` were seen when it was made."""
-        self._path = str(plan.path)
-        self._own = copy.files.get(plan.own)
-        others: list[tuple[str, Stamp | None]] = [(str(plan.root / path), stamp) for path, stamp in copy.files.items() if path != plan.own]
-        self._others = [*beside.items(), *(others if len(others) < LOOK_AT_MOST else [])]
+        own: list[tuple[str, Stamp | None]] = [(str(plan.path), copy.files.get(plan.own))]
+        others = [(str(plan.root / path), stamp) for path, stamp in copy.files.items() if path != plan.own]
+        self._always = [*own, *others] if len(others) <= LOOK_ALWAYS else own
+        self._sometimes = [*beside.items(), *(others if LOOK_ALWAYS < len(others) <= LOOK_AT_MOST else [])]
         self._look_again = 0.0
         # Of files that changed within the last tick of the clock one cannot tell: look again at the next request.
         self._clean = copy.settled and self.marks == marks
@@ -65,15 +66,16 @@ class Live:
         if not self._clean:
             return False
         try:
-            status = os.stat(self._path)
+            for path, stamp in self._always:
+                status = os.stat(path)
+                if (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino) != stamp:
+                    return False
         except OSError:
             return False
-        if (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino) != self._own:
-            return False
-        return time.monotonic() < self._look_again or self._others_unchanged()
+        return time.monotonic() < self._look_again or self._rest_unchanged()
 
-    def _others_unchanged(self) -> bool:
-        if any(stamp_of(path) != stamp for path, stamp in self._others):
+    def _rest_unchanged(self) -> bool:
+        if any(stamp_of(path) != stamp for path, stamp in self._sometimes):
             return False
         self._look_again = time.monotonic() + LOOK_EVERY
         return True

@@ -197,14 +197,14 @@ class Functions:
         if live.latest is not None and version.key == live.latest.key:
             self._tell(live)
             return      # saved without a change, or still as broken as it was
-        live.latest = version
         if live.good is None:
-            live.good = version     # the first request's own worker imports it: a cold start is one fork
+            live.good = live.latest = version       # the first request's own worker imports it: a cold start is one fork
         elif version.key == live.good.key:
             live.latest, live.failure = live.good, live.broken
         else:
             outcome = await self._warm(version)
-            live.failure = outcome.error if outcome else None
+            # Only now: had the import been cut off, the next request must begin it again.
+            live.latest, live.failure = version, outcome.error if outcome else None
             if outcome is None or live.broken is not None:
                 self._replace(live, version)
         self._tell(live)
@@ -215,7 +215,7 @@ class Functions:
             live.recent.append(before)
             self._start(self._end(before))
         if live.failure is None and not live.told:
-            self._say(f"{version.name}: new code runs.")
+            self._say(f"{version.name}: new code runs")
 
     async def _end(self, *versions: Version) -> None:
         """Let versions finish what they run, then remove the copies that nobody needs any more."""
@@ -235,7 +235,7 @@ class Functions:
         live.told = words
         name = live.plan.found.name
         serves = live.good is not None and live.broken is None and not live.trouble
-        self._say(f"{name}: {words}{' The last good code goes on serving.' if serves else ''}" if words else f"{name}: mended.")
+        self._say(f"{name}: {words}{' — the last good code goes on serving' if serves else ''}" if words else f"{name}: mended")
 
     # ---- new and removed functions -----------------------------------------------------------------------------------
 
@@ -266,7 +266,7 @@ class Functions:
             if live is None:
                 live = self._live[arn] = Live(arn, plan)
                 if not first:
-                    self._say(f"{plan.found.name}: a new function, in {plan.found.file}.")
+                    self._say(f"{plan.found.name}: a new function, in {plan.found.file}")
             if plan.found.name in seen.changed or not plan.runs_like(live.plan):
                 live.mark()
             live.plan = plan
@@ -288,7 +288,7 @@ class Functions:
 
     def _remove(self, live: Live) -> None:
         self._triggers.replace(live.arn, ())
-        self._say(f"{live.plan.found.name}: no longer a function; {live.plan.found.file} is gone or has no handler.")
+        self._say(f"{live.plan.found.name}: no longer a function; {live.plan.found.file} is gone or has no handler")
         if live.good is not None:
             self._start(self._end(live.good))
 
