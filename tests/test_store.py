@@ -48,7 +48,7 @@ async def store(open_store: OpenStore) -> Store:
 
 
 def invocation(**facts: Any) -> Invocation:
-    usual: dict[str, Any] = {"id": new_id(), "arn": HELLO, "payload": b'{"n": 1}', "cause": "http", "queued_at": NOW, "summary": "GET /hello → 200"}
+    usual: dict[str, Any] = {"id": new_id(), "arn": HELLO, "payload": b'{"n": 1}', "cause": "http", "queued_at": NOW, "summary": "GET /hello"}
     return Invocation(**usual | facts)
 
 
