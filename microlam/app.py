@@ -16,7 +16,7 @@ from microlam.executors.processes import Processes
 from microlam.functions import Functions
 from microlam.invoke import Invoker
 from microlam.model import Retry, Version
-from microlam.resources.buckets import Buckets
+from microlam.resources.buckets import Buckets, bucket_folder
 from microlam.settings import Settings
 from microlam.sources.folders import Folders
 from microlam.sources.schedules import Schedules
@@ -61,6 +61,7 @@ class Microlam:
             self.folder, settings.data, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
             triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
+            bucket_folder=lambda bucket: bucket_folder(self.folder, settings.data, bucket),
         )
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,

@@ -1,8 +1,9 @@
 """One look at the folder: its functions, what each would run as, and which of those in use have changed. Runs on a thread."""
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,9 +86,10 @@ class Seen:
 class Looker:
     """Looks at one folder; `apart` is what lies in it and is neither code nor data of functions."""
 
-    def __init__(self, folder: Path, apart: frozenset[Path], env_vars: Path | None, requirements: Requirements, packages: Packages) -> None:
+    def __init__(self, folder: Path, apart: frozenset[Path], env_vars: Path | None, requirements: Requirements, packages: Packages,
+                 bucket_folder: Callable[[str], Path]) -> None:
         self._folder, self._apart = folder, apart
-        self._requirements, self._packages = requirements, packages
+        self._requirements, self._packages, self._bucket_folder = requirements, packages, bucket_folder
         self._input_files = InputFiles(folder, env_vars)
         self._reader = FolderReader(folder, apart)
         self._listing = Listing()
@@ -124,9 +126,15 @@ class Looker:
             plans[name] = Plan(
                 found=found, root=root, path=self._folder / found.file,
                 names=None if found.folder else tuple(dict.fromkeys([found.file.partition("/")[0], *discovery.shared])),
-                environment=inputs.environment(name, found.settings.environment), requirements=requirements, installed=installed,
+                environment=inputs.environment(name, found.settings.environment) | self._buckets_in_words(found),
+                requirements=requirements, installed=installed,
             )
         return plans
+
+    def _buckets_in_words(self, found: Found) -> dict[str, str]:
+        """MICROLAM_BUCKETS: where the buckets are that a function listens to, so that it can read what was dropped."""
+        names = sorted(buckets_of([found]))
+        return {"MICROLAM_BUCKETS": json.dumps({name: str(self._bucket_folder(name)) for name in names})} if names else {}
 
     def _required_by(self, folder: Path) -> tuple[Path, Path | None] | None:
         """A folder's requirements file, and where what it asks for is, or will be."""

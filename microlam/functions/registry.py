@@ -55,13 +55,14 @@ class Functions:
     """Every function of a folder.
 
     `warm` starts a worker that imports a version and tells what went wrong; `retire` ends a version's workers once they are done;
-    `is_warm` says whether a version has workers, which is when new code is imported before anyone asks for it.
+    `is_warm` says whether a version has workers, which is when new code is imported before anyone asks for it; `bucket_folder` tells where a bucket is.
     """
 
     def __init__(
         self, folder: Path, data: Path, *, region: str, account: str, triggers: TriggerTable,
         warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Awaitable[None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
+        bucket_folder: Callable[[str], Path] = Path,
     ) -> None:
         self._region, self._account = region, account
         self._triggers, self._warm, self._retire, self._is_warm, self._say = triggers, warm, retire, is_warm, say
@@ -69,7 +70,7 @@ class Functions:
         self._packages = Packages(data / "packages")
         self._requirements = Requirements(data / "requirements", say)
         apart = frozenset(path.resolve() for path in (data, env_vars) if path)
-        self._looker = Looker(folder, apart, env_vars, self._requirements, self._packages)
+        self._looker = Looker(folder, apart, env_vars, self._requirements, self._packages, bucket_folder)
         self._watcher = Watcher(poll=poll, say=say)
         self._live: dict[str, Live] = {}
         self._seen: Seen | None = None

@@ -41,6 +41,12 @@ class Adopted:
     etag: str
 
 
+def bucket_folder(folder: Path, data: Path, bucket: str) -> Path:
+    """A bucket is the folder of its name beside the functions if there is one, else one of the server's own."""
+    beside = folder / bucket
+    return (beside if beside.is_dir() else data / "buckets" / bucket).absolute()
+
+
 class Buckets:
     """Where buckets are and what is in them."""
 
@@ -51,8 +57,7 @@ class Buckets:
     def place(self, bucket: str) -> Path:
         """The folder of a bucket."""
         check_bucket(bucket)
-        beside = self._folder / bucket
-        return beside if beside.is_dir() else self._data / "buckets" / bucket
+        return bucket_folder(self._folder, self._data, bucket)
 
     def places(self) -> Mapping[str, Path]:
         """The folders of all buckets that a function listens to."""
