@@ -99,8 +99,8 @@ def test_what_cannot_start_says_so_in_one_line(serve: Serve, tmp_path: Path, cas
 
 
 def test_the_servers_credentials_never_reach_a_handler(serve: Serve) -> None:
-    server = serve({"env.py": "import os\ndef handler(event, context): return dict(os.environ)\n"}, AWS_ACCESS_KEY_ID="AKIAREAL", AWS_SECRET_ACCESS_KEY="REALSECRET",
-                   AWS_PROFILE="work", SOME_TOKEN="hidden", AWS_REGION="eu-central-1")
+    files = {"env.py": "import os\ndef handler(event, context): return dict(os.environ)\n"}
+    server = serve(files, AWS_ACCESS_KEY_ID="AKIAREAL", AWS_SECRET_ACCESS_KEY="REALSECRET", AWS_PROFILE="work", SOME_TOKEN="hidden", AWS_REGION="eu-central-1")
     seen = server.get("/env").json()
     assert seen["AWS_ACCESS_KEY_ID"] == "000000000000"
     assert seen["AWS_REGION"] == seen["AWS_DEFAULT_REGION"] == "eu-central-1"
@@ -341,3 +341,9 @@ def descends(pid: int, ancestor: int) -> bool:
         if pid == ancestor:
             return True
     return False
+
+
+def test_readme_lists_the_settings_as_they_are() -> None:
+    from microlam.settings import settings_table
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    assert readme.partition("<!-- settings -->\n")[2].partition("<!-- /settings -->")[0] == settings_table()

@@ -102,7 +102,8 @@ def _event(kind: str, record: dict[str, object] | dict[str, str]) -> bytes:
 def _whole_lines(run: Run) -> bytes:
     if not run.dropped:
         return _ended(run.output)
-    return _ended(run.output) + f"[microlam] {run.dropped} more bytes of output were dropped: an invocation keeps {len(run.output)}.\n".encode()
+    # At least: what a program writes while its output is being cut is counted by nobody.
+    return _ended(run.output) + f"[microlam] at least {run.dropped} more bytes of output were dropped: an invocation keeps {len(run.output)}.\n".encode()
 
 
 def _ended(output: bytes) -> bytes:

@@ -65,7 +65,7 @@ class Worker:
         self._runtime = self._runtime_name = ""
         self._init: float | None = None
         self._init_output = b""
-        self._ready = self._gone = self._unread = self._overdue = False
+        self._ready = self._gone = self._deaf = self._unread = self._overdue = False
         self._cold = True
         self._invocation: Invocation | None = None
         self._waiter: asyncio.Future[Outcome] | None = None
@@ -190,6 +190,7 @@ class Worker:
             return
         if not received or not self._parse(received):
             # No reply can come any more. As a rule it is ending; if the handler only closed our socket, or wrote into it, it must.
+            self._deaf = True
             self.loop.remove_reader(self._socket)
             self.kill()
 
@@ -275,7 +276,7 @@ class Worker:
         if self._gone:
             return
         self.over = True
-        while (received := self._receive()) and self._parse(received):
+        while not self._deaf and (received := self._receive()) and self._parse(received):
             pass    # what it said before it ended
         self._gone = True
         self._disarm()
