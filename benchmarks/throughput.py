@@ -25,8 +25,9 @@ def requests_a_second(server: Server, connections: int, seconds: float, flags: S
     if shutil.which("wrk") is None:
         raise SystemExit("The benchmarks need wrk: apt-get install wrk, or brew install wrk.")
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", *flags, f"http://127.0.0.1:{server.port}/hello"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
-    if "Non-2xx" in printed or "Socket errors" in printed:
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30)
+    printed = ran.stdout + ran.stderr
+    if ran.returncode or "Non-2xx" in printed or "Socket errors" in printed:
         raise SystemExit(f"{server.process.args}: {printed}")
     found = re.search(r"Requests/sec:\s+([\d.]+)", printed)
     assert found, printed

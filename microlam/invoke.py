@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import monotonic
+from typing import NamedTuple
 
 from microlam.admission import Admission
 from microlam.clock import Clock
@@ -62,14 +64,12 @@ def refusal(error: MicrolamError, status: str) -> Outcome:
     return Outcome(status=status, payload=json.dumps({"errorType": error.code, "errorMessage": str(error)}).encode())
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """An invocation that a worker has now."""
 
     invocation: Invocation
     version: Version
-    started: float      # the loop's time
-    started_at: datetime
+    started: float      # time.monotonic()
 
 
 class Invoker:
@@ -114,7 +114,7 @@ class Invoker:
         try:
             if self._store.full:
                 await self._store.room()
-            self._running[invocation.record_key] = Running(invocation, version, asyncio.get_running_loop().time(), self._clock.now())
+            self._running[invocation.record_key] = Running(invocation, version, monotonic())
             return await self._executors[version.executor].run(version, invocation)
         except asyncio.CancelledError:
             # The server ends. An asynchronous one stays on disk and starts again; the caller of this one is gone.
@@ -203,10 +203,11 @@ class Invoker:
 
     def note_running(self, longer_than: float = 0.0) -> None:
         """Put what runs on record before it has ended, so that a list shows it."""
-        since = asyncio.get_running_loop().time() - longer_than
+        now = monotonic()
         for running in self._running.values():
-            if running.started <= since:
-                self._store.note_running(running.invocation, running.version.number, running.started_at)
+            if now - running.started >= longer_than:
+                started_at = self._clock.now() - timedelta(seconds=now - running.started)
+                self._store.note_running(running.invocation, running.version.number, started_at)
 
     async def _note_long_ones(self) -> None:
         # What runs for a second is on record, so that a killed server leaves a trace of it.

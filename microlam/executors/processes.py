@@ -141,9 +141,9 @@ class Processes:
         living = tuple(worker.statistics() for worker in self._workers if worker not in self._dying)
         return ExecutorStatistics(workers=living, waiting=sum(not waiting.place.done() for waiting in self._waiting))
 
-    async def prepare(self) -> None:
-        """Start the default zygote ahead of the first invocation."""
-        await self._zygote(sys.executable, ()).ready
+    def prepare(self) -> None:
+        """Start the default zygote ahead of the first invocation; nobody need wait for it."""
+        self._zygote(sys.executable, ())
 
     async def close(self) -> None:
         """Kill every worker with all below it, and end the zygotes."""

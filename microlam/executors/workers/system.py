@@ -4,19 +4,24 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-def prctl(option: int, value: int) -> None:
-    """prctl(2). Through `_ctypes` itself: the ctypes package would cost every worker half a megabyte."""
-    if sys.platform != "linux":
-        return
+def _find_prctl() -> Callable[[int, int], object]:
+    """prctl(2), through `_ctypes` itself: the ctypes package would cost every worker half a megabyte."""
     try:
         import _ctypes
-        library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
-        _ctypes.call_function(_ctypes.dlsym(library, "prctl"), (option, value, 0, 0, 0))
+        address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]
+        return lambda option, value: _ctypes.call_function(address, (option, value, 0, 0, 0))
     except (ImportError, AttributeError, OSError):
-        pass    # an interpreter without it does without the backstop
+        return lambda option, value: None   # an interpreter, or a system, without it does without the backstop
+
+
+prctl = _find_prctl() if sys.platform == "linux" else lambda option, value: None
 
 
 def adopt_orphans() -> None:
