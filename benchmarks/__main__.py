@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 
 from benchmarks import peers, starts, throughput
 
-TABLES = {
+TABLES: dict[str, tuple[str, Callable[[], Sequence[tuple[str, ...]]]]] = {
     "throughput": ("| HTTP, recorded, default settings; ratio to bare aiohttp | 1 connection | 32 connections |\n|---|---|---|", throughput.measure),
     "starts": ("| what | measured |\n|---|---|", starts.measure),
     "peers": ("| the same handler; ratio to microlam | 1 connection | 32 connections |\n|---|---|---|", peers.measure),

@@ -110,7 +110,7 @@ def cell(reference: Server, server: Server, connections: int, flags: tuple[str, 
             requests_a_second(each, connections, 4, flags)
     try:
         [(ratio, rate)] = against(reference, [server], connections, seconds=1, flags=flags)
-    except SystemExit as error:
+    except (SystemExit, subprocess.TimeoutExpired) as error:
         return because(error)
     return f"{ratio:.3f} ({rate:,.0f}/s)"
 

@@ -93,7 +93,7 @@ def wait_for_reply(server: Server, path: str = "/hello") -> None:
         except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
             if server.process.poll() is not None or time.monotonic() > deadline:
                 log = (server.folder / f"log-{server.port}").read_text(errors="replace")
-                raise SystemExit(f"{server.process.args} does not answer: {error}\n{log}") from error
+                raise SystemExit(f"{server.process.args!r} does not answer: {error}\n{log}") from error
             time.sleep(0.002)
 
 

@@ -28,7 +28,7 @@ def requests_a_second(server: Server, connections: int, seconds: float, flags: S
     ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30)
     printed = ran.stdout + ran.stderr
     if ran.returncode or "Non-2xx" in printed or "Socket errors" in printed:
-        raise SystemExit(f"{server.process.args}: {printed}")
+        raise SystemExit(f"{server.process.args!r}: {printed}")
     found = re.search(r"Requests/sec:\s+([\d.]+)", printed)
     assert found, printed
     return float(found.group(1))

@@ -80,13 +80,12 @@ class Microlam:
     def _executors(self) -> dict[str, Executor]:
         settings = self.settings
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        return {
-            "processes": Processes(
-                settings.data / "run", base_environment=environment, endpoint_url=self.endpoint_url, credentials=self.credentials,
-                limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit,
-            ),
-            "inprocess": InProcess(log_limit=settings.log_limit),
-        }
+        processes = Processes(
+            settings.data / "run", base_environment=environment, endpoint_url=self.endpoint_url, credentials=self.credentials,
+            limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit,
+        )
+        processes.prepare()     # the first invocation finds its zygote there
+        return {"processes": processes, "inprocess": InProcess(log_limit=settings.log_limit)}
 
     @asynccontextmanager
     async def _tasks(self) -> AsyncIterator[None]:

@@ -47,7 +47,8 @@ def main() -> NoReturn:
     hello = json.dumps({"modules": sorted({name.partition(".")[0] for name in set(sys.modules) - before}), "failed": failed, "threads": threads()}).encode()
     gc.collect()
     gc.freeze()
-    control.sendall(EVENT.pack(HELLO, len(hello), os.getpid(), 0) + hello)
+    with suppress(OSError):     # the server is gone already: the first read says so
+        control.sendall(EVENT.pack(HELLO, len(hello), os.getpid(), 0) + hello)
     Zygote(control).serve()
 
 
