@@ -250,10 +250,11 @@ _last_id = 0
 def new_id() -> str:
     """A request id in UUID form (version 7): ids made later sort later, also within a millisecond."""
     global _last_id
-    stamp = (time.time_ns() // 1_000_000 << 12) | random.getrandbits(12)
+    dice = random.getrandbits(74)
+    stamp = (time.time_ns() // 1_000_000 << 12) | dice >> 62
     _last_id = stamp if stamp > _last_id else _last_id + 1
-    head = f"{_last_id >> 12:012x}"
-    return f"{head[:8]}-{head[8:]}-7{_last_id & 0xFFF:03x}-{0x8000 | random.getrandbits(14):04x}-{random.getrandbits(48):012x}"
+    digits = f"{_last_id >> 12 << 80 | 7 << 76 | (_last_id & 0xFFF) << 64 | 2 << 62 | dice & 0x3FFF_FFFF_FFFF_FFFF:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def id_time(id: str) -> datetime:

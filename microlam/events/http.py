@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
 import orjson
@@ -36,12 +37,13 @@ _UNSENDABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 # ---- in --------------------------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HttpFacts:
+class HttpFacts(NamedTuple):
     """A request as it came in: `path` decoded and without the prefix it is mounted under, `query` still encoded, `host` the Host header."""
 
     method: str
     path: str
+    time: datetime
+    request_id: str
     query: str = ""
     headers: Iterable[tuple[str, str]] = ()
     body: bytes = b""
@@ -49,8 +51,6 @@ class HttpFacts:
     protocol: str = "HTTP/1.1"
     scheme: str = "http"
     host: str = "localhost"
-    time: datetime
-    request_id: str
 
 
 def split_target(target: str) -> tuple[str, str]:
