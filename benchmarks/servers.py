@@ -61,13 +61,18 @@ def free_port() -> int:
         return port
 
 
+def usual_environment() -> dict[str, str]:
+    """The caller's, where Python keeps compiled modules, as it does for most people: else each start compiles ours anew."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 @contextmanager
 def running(
     command: Sequence[str], port: int, folder: Path, *, path: str = "/hello", wait: bool = True, environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """A server until the block ends; with `wait`, from its first reply on."""
     log = open(folder / f"log-{port}", "wb")  # noqa: SIM115
-    process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={**os.environ, **(environment or {})}, start_new_session=True)
+    process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={**usual_environment(), **(environment or {})}, start_new_session=True)
     server = Server(process, port, folder)
     try:
         if wait:
