@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,10 +11,11 @@ from aiohttp import web
 from microlam import __version__
 from microlam.admin import Admin
 from microlam.app import Microlam
+from microlam.cli import settings_of
 from microlam.gateway import Gateway
 from microlam.guard import Guard
 from microlam.server import Server
-from microlam.settings import read_settings, url_of
+from microlam.settings import url_of
 
 KEY = web.AppKey("microlam", Microlam)
 
@@ -23,15 +23,14 @@ KEY = web.AppKey("microlam", Microlam)
 def setup(app: web.Application, folder: str | Path, *, prefix: str = "", admin: str | None = "/admin", **settings: object) -> None:
     """Serve a folder of functions under `prefix`, wherever the host has no route of its own, and the admin under `admin` (None: nowhere).
 
-    `settings` are those of the command line (`data=`, `concurrency=`, …). While the application runs, `app[microlam.KEY]` is the Microlam.
+    `settings` are those of the command line (`data=`, `concurrency=`, …); what is not said comes from MICROLAM_* variables and microlam.toml. While the application runs, `app[microlam.KEY]` is the Microlam.
 
         app = web.Application()
         microlam.setup(app, "functions/")
         web.run_app(app)
     """
     folder = Path(folder).absolute()
-    flags = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
-    chosen = read_settings(folder, flags=flags, variables=os.environ, toml={})
+    chosen = settings_of(folder, {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()})
     faces: dict[str, Gateway | Admin] = {}
 
     async def life(app: web.Application) -> AsyncIterator[None]:

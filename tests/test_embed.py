@@ -11,7 +11,7 @@ from tests.conftest import write
 
 
 async def test_functions_answer_where_the_host_does_not(tmp_path: Path) -> None:
-    write(tmp_path, {"functions/hello.py": "def handler(event, context): return event['rawPath']\n"})
+    write(tmp_path, {"functions/hello.py": "def handler(event, context): return event['rawPath']\n", "functions/microlam.toml": "[microlam]\nconcurrency = 3\n"})
 
     async def own(request: web.Request) -> web.Response:
         return web.Response(text="the host's")
@@ -25,4 +25,5 @@ async def test_functions_answer_where_the_host_does_not(tmp_path: Path) -> None:
         assert (await client.get("/fn/nothing")).status == 404
         assert (await client.get("/hello")).status == 404
         assert (await (await client.get("/admin/health")).json())["functions"] == ["hello"]
+        assert app[microlam.KEY].settings.concurrency == 3
         assert [function.name for function in app[microlam.KEY].functions.all()] == ["hello"]
