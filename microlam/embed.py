@@ -23,7 +23,8 @@ KEY = web.AppKey("microlam", Microlam)
 def setup(app: web.Application, folder: str | Path, *, prefix: str = "", admin: str | None = "/admin", **settings: object) -> None:
     """Serve a folder of functions under `prefix`, wherever the host has no route of its own, and the admin under `admin` (None: nowhere).
 
-    `settings` are those of the command line (`data=`, `concurrency=`, …); what is not said comes from MICROLAM_* variables and microlam.toml. While the application runs, `app[microlam.KEY]` is the Microlam.
+    `settings` are those of the command line (`data=`, `concurrency=`, …); what is not said comes from MICROLAM_* variables
+    and microlam.toml. While the application runs, `app[microlam.KEY]` is the Microlam.
 
         app = web.Application()
         microlam.setup(app, "functions/")
