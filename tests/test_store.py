@@ -20,7 +20,7 @@ import pytest
 
 from microlam.errors import DataFolderHeld, DataFolderNewer, InvalidParameter, RecordUnavailable, SettingsError
 from microlam.model import STATUSES, Invocation, Outcome, function_arn, new_id
-from microlam.store import InvocationFilter, ObjectRow, Store, full_record_json, record_json
+from microlam.store import Document, InvocationFilter, ObjectRow, Store, full_record_json, record_json
 from microlam.store import __file__ as store_file
 from microlam.store.database import read_queries
 
@@ -880,3 +880,19 @@ def test_the_engine_reads_from_an_index(query: str, index: str) -> None:
 
     assert any(re.search(rf"USING (COVERING )?(INDEX )?{index}\b", line) for line in plan), plan
     assert not any(line.startswith("SCAN invocations") for line in plan), plan
+
+
+# ---- documents -------------------------------------------------------------------------------------------------------
+
+async def test_documents_are_kept_by_kind_owner_and_name(open_store: OpenStore) -> None:
+    store = await open_store()
+    one, two = (Document(kind="alias", owner="arn:f", name=name, body={"version": name}) for name in ("live", "test"))
+    other = Document(kind="alias", owner="arn:g", name="live", body={})
+    await store.change_documents([one, two, other])
+    await store.change_documents([Document(kind="alias", owner="arn:f", name="live", body={"version": "2"})], forget=[two])
+    await store.close()
+
+    store = await open_store()
+    assert await store.documents("alias", "arn:f") == [Document(kind="alias", owner="arn:f", name="live", body={"version": "2"})]
+    assert [document.owner for document in await store.documents("alias")] == ["arn:f", "arn:g"]
+    assert await store.documents("version") == []

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from microlam.errors import FunctionNotFound, Throttled
 from microlam.executors import Credentials
 from microlam.guard import Guard
 from microlam.model import Invocation, Outcome, Version, function_arn
+from microlam.store import Store
 
 HELLO = function_arn("hello")
 PATH = "/2015-03-31/functions/hello/invocations"
@@ -117,12 +119,13 @@ class Site:
 
 
 @pytest.fixture
-async def open_site() -> AsyncIterator[Callable[..., Any]]:
+async def open_site(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     runners = []
+    store = await Store.open(tmp_path)
 
     async def open_(functions: Functions | None = None, **options: Any) -> Site:
         functions, invoker, said = functions or Functions(), Invoker(), list[str]()
-        wire = Wire(functions, invoker, **{"region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options})
+        wire = Wire(functions, invoker, store, **{"region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options})
 
         async def serve(request: web.BaseRequest) -> web.StreamResponse:
             return await wire.serve(request) if wire.wants(request) else web.Response(text="not for the wire")
@@ -137,6 +140,7 @@ async def open_site() -> AsyncIterator[Callable[..., Any]]:
     yield open_
     for runner in runners:
         await runner.cleanup()
+    await store.close()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from microlam.executors import Credentials
 from microlam.gateway.body import read_body
 from microlam.guard import Guard
 from microlam.model import SYNC_PAYLOAD_LIMIT, new_id
+from microlam.store import Store
 
 ANSWERS: Mapping[str, Answers] = {"lambda": lambda_.OPERATIONS}
 
@@ -40,10 +41,11 @@ class Wire:
     """
 
     def __init__(
-        self, functions: Functions, invoker: Invoker, *, region: str, account: str, guard: Guard | None = None, credentials: Credentials | None = None,
-        keys: tuple[str, str] | None = None, say: Callable[[str], None] = print, silence: float = 10.0, deadline: float = 60.0,
+        self, functions: Functions, invoker: Invoker, store: Store, *, region: str, account: str, guard: Guard | None = None,
+        credentials: Credentials | None = None, keys: tuple[str, str] | None = None, say: Callable[[str], None] = print, silence: float = 10.0,
+        deadline: float = 60.0,
     ) -> None:
-        self.functions, self.invoker = functions, invoker
+        self.functions, self.invoker, self.store = functions, invoker, store
         self.region, self.account, self.guard = region, account, guard
         self.silence, self.deadline = silence, deadline
         self._secrets = dict([keys, *([(credentials.access_key, credentials.secret_key)] if credentials else [])]) if keys else None
@@ -125,7 +127,7 @@ class Wire:
         """Who calls: an access key of twelve digits is the account, and the signature names the region."""
         account = scope.access_key if scope is not None and _ACCOUNT.fullmatch(scope.access_key) else self.account
         return Call(
-            functions=self.functions, invoker=self.invoker, region=scope.region if scope is not None else self.region, account=account,
+            functions=self.functions, invoker=self.invoker, store=self.store, region=scope.region if scope is not None else self.region, account=account,
             request_id=request_id, now=datetime.now(UTC), say=self._say_once,
         )
 

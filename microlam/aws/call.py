@@ -8,6 +8,7 @@ from typing import Protocol
 
 from microlam.aws.protocol import Params
 from microlam.model import Invocation, Outcome, Version
+from microlam.store import Store
 
 
 class Named(Protocol):
@@ -39,6 +40,7 @@ class Call:
 
     functions: Functions
     invoker: Invoker
+    store: Store
     region: str
     account: str
     request_id: str

@@ -21,10 +21,10 @@ from microlam.store import rows
 from microlam.store.changes import Changes
 from microlam.store.database import Step, Undone, read_queries
 from microlam.store.recorder import Recorder
-from microlam.store.rows import InvocationFilter, ObjectRow, Page, Record, Running, full_record_json, record_json
+from microlam.store.rows import Document, InvocationFilter, ObjectRow, Page, Record, Running, full_record_json, record_json
 from microlam.store.sqlite import Sqlite
 
-__all__ = ["InvocationFilter", "ObjectRow", "Page", "Record", "Store", "full_record_json", "record_json"]
+__all__ = ["Document", "InvocationFilter", "ObjectRow", "Page", "Record", "Store", "full_record_json", "record_json"]
 
 _HERE = Path(__file__).parent
 _NEWEST = b"\xff" * 17
@@ -246,6 +246,20 @@ class Store:
     async def know_bucket(self, bucket: str) -> None:
         """The files of this bucket have been taken in: a new one is an event from now on."""
         await self._recorder.write(lambda: [Step("know_bucket", [(bucket,)])])
+
+
+    # ---- documents -----------------------------------------------------------------------------------------------
+
+    async def documents(self, kind: str, owner: str | None = None) -> list[Document]:
+        """The documents of one kind, of one owner or of everybody, by owner and name."""
+        return await self._database.rows(
+            "documents", lambda row: Document(kind=kind, owner=row[0], name=row[1], body=orjson.loads(row[2])), kind=kind, owner=owner,
+        )
+
+    async def change_documents(self, keep: Sequence[Document] = (), forget: Sequence[Document] = ()) -> None:
+        """Keep documents, in place of those of the same kind, owner and name, and forget others: all of it or nothing, on disk when this returns."""
+        kept, gone = [rows.document_row(document) for document in keep], [(document.kind, document.owner, document.name) for document in forget]
+        await self._recorder.write(lambda: [*([Step("forget_document", gone)] if gone else ()), *([Step("keep_document", kept)] if kept else ())])
 
 
 # ---- lists -----------------------------------------------------------------------------------------------------------

@@ -190,3 +190,16 @@ SELECT 1 FROM buckets WHERE name = :bucket;
 -- know_bucket --
 -- From now on a new file in this bucket is an event.
 INSERT OR IGNORE INTO buckets (name) VALUES (?);
+
+
+-- documents --
+-- The documents of one kind, of one owner or of all, by owner and name.
+SELECT owner, name, body FROM documents WHERE kind = :kind AND (:owner IS NULL OR owner = :owner) ORDER BY owner, name;
+
+-- keep_document --
+-- A document as it is now.
+INSERT INTO documents (kind, owner, name, body) VALUES (?, ?, ?, ?) ON CONFLICT (kind, owner, name) DO UPDATE SET body = excluded.body;
+
+-- forget_document --
+-- A document that is gone.
+DELETE FROM documents WHERE kind = ? AND owner = ? AND name = ?;

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -95,6 +97,16 @@ class ObjectRow:
     inode: int
     etag: str
     sequencer: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """Something that was told to be kept: `kind` says what it is, `owner` whose (an ARN, or "ACCOUNT:REGION"), `name` which of the owner's."""
+
+    kind: str
+    owner: str
+    name: str
+    body: Mapping[str, Any] = field(default_factory=dict)      # JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +242,11 @@ def object_row(bucket: str, row: ObjectRow) -> Row:
 
 def object_key(key: str) -> bytes:
     return key.encode(errors="surrogateescape")
+
+
+def document_row(document: Document) -> Row:
+    """The parameters of `keep_document`."""
+    return document.kind, document.owner, document.name, json.dumps(document.body)
 
 
 def status_number(status: str) -> int | None:

@@ -1,35 +1,23 @@
-"""The operations of AWS Lambda."""
+"""Invoke: run a function and wait for its reply, have it run later, or only see whether it could run."""
 from __future__ import annotations
 
 import base64
 import binascii
 import dataclasses
-from dataclasses import dataclass
 
 import orjson
 
 from microlam.aws.call import Answers, Call
-from microlam.aws.errors import FunctionElsewhere, QualifierMismatch, TooManyRequests
+from microlam.aws.errors import TooManyRequests
 from microlam.aws.json_fault import fault
+from microlam.aws.lambda_.target import current, target_of
 from microlam.aws.protocol import Params
-from microlam.errors import BadRequest, FunctionNotFound, InvalidRequestContent, RequestTooLarge, Throttled
-from microlam.model import EVENT_PAYLOAD_LIMIT, LATEST, Invocation, Version, account_of, function_arn, read_function_name, region_of
+from microlam.errors import BadRequest, InvalidRequestContent, RequestTooLarge, Throttled
+from microlam.model import EVENT_PAYLOAD_LIMIT, Invocation, Version
 
 CLIENT_CONTEXT_LIMIT = 3583
 LOG_TAIL = 4096
 RETRY_AFTER = "1"       # seconds; a slot is seldom held longer
-
-
-@dataclass(frozen=True)
-class Target:
-    """The function that a call means, and the version or alias it names."""
-
-    arn: str
-    qualifier: str | None = None
-
-    @property
-    def qualified(self) -> str:
-        return f"{self.arn}:{self.qualifier or LATEST}"
 
 
 async def invoke(call: Call, params: Params) -> Params:
@@ -38,7 +26,7 @@ async def invoke(call: Call, params: Params) -> Params:
     kind = params.get("InvocationType", "RequestResponse")
     payload = _payload(params.get("Payload"), kind)
     context = _client_context(params.get("ClientContext"))
-    version = await _current(call, target)
+    version = await current(call, target)
     if kind == "DryRun":
         return {"StatusCode": 204}
     invocation = Invocation(
@@ -68,39 +56,6 @@ async def _run(call: Call, version: Version, invocation: Invocation, *, tail: bo
 
 
 OPERATIONS: Answers = {"Invoke": invoke}
-
-
-# ---- which function --------------------------------------------------------------------------------------------------
-
-def target_of(call: Call, name: str, qualifier: str | None) -> Target:
-    """The function that a name means to this caller; a qualifier may stand in the name, beside it, or the same one in both places."""
-    read = read_function_name(name)
-    if read is None:
-        raise BadRequest(reason=f"{name!r} does not name a function.")
-    if qualifier and read.qualifier and qualifier != read.qualifier:
-        raise QualifierMismatch()
-    if read.region and read.region != call.region:
-        raise FunctionElsewhere(theirs=read.region, ours=call.region)
-    return Target(function_arn(read.name, call.region, read.account or call.account), qualifier or read.qualifier)
-
-
-async def _current(call: Call, target: Target) -> Version:
-    try:
-        return await call.functions.current(target.arn, target.qualifier)
-    except FunctionNotFound:
-        _say_where(call, target)
-        raise FunctionNotFound(arn=target.qualified) from None
-
-
-def _say_where(call: Call, target: Target) -> None:
-    """Tell the developer where a function of that name is, when it is one the caller's credentials do not reach."""
-    name = target.arn.rpartition(":")[2]
-    for function in call.functions.all():
-        if function.name == name and function.arn != target.arn:
-            theirs, ours = (region_of(function.arn), account_of(function.arn)), (call.region, account_of(target.arn))
-            remedy = f"set AWS_REGION={theirs[0]} where it is called" if theirs[0] != ours[0] else f"call it with the access key {theirs[1]}"
-            call.say(f"{name} was called in {ours[0]}, account {ours[1]}, but is in {theirs[0]}, account {theirs[1]}: {remedy}")
-            return
 
 
 # ---- what it is given ------------------------------------------------------------------------------------------------
