@@ -16,6 +16,7 @@ from microlam.executors.processes import Processes
 from microlam.functions import Functions
 from microlam.invoke import Invoker
 from microlam.model import Retry, Version
+from microlam.pauses import Pauses
 from microlam.resources.buckets import Buckets, bucket_folder
 from microlam.settings import Settings
 from microlam.sources.folders import Folders
@@ -57,6 +58,8 @@ class Microlam:
         for executor in self.executors.values():
             life.push_async_callback(executor.close)
         self.triggers = Triggers()
+        self.pauses = Pauses(self.store, self.triggers)
+        await self.pauses.load()
         self.functions = Functions(
             self.folder, settings.data, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
             triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),

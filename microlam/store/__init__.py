@@ -171,6 +171,11 @@ class Store:
         found = await self._database.rows("payload", lambda row: row, key=rows.key_bytes(record.key))
         return rows.filled(record, found[0] if found else None, attempts)
 
+    async def children(self, id: str, limit: int = 50) -> Sequence[Record]:
+        """What an invocation led to: replays, destinations, calls it made."""
+        await self._settle()
+        return tuple(await self._database.rows("children", rows.record_of, parent=rows.key_bytes(id), limit=limit))
+
     async def _settle(self) -> None:
         # A reader sees what was put before it asked. If the disk takes nothing, it sees what there is.
         with suppress(RecordUnavailable):

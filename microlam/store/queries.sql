@@ -130,6 +130,10 @@ UNION ALL
 SELECT {record} FROM invocations WHERE request IS NOT NULL AND request = :id
 ORDER BY attempt, key;
 
+-- children --
+-- What an invocation led to, first to last.
+SELECT {record} FROM invocations WHERE parent = :parent AND parent IS NOT NULL ORDER BY key LIMIT :limit;
+
 -- payload --
 -- What one attempt was given, answered and printed.
 SELECT event, reply, logs, log_stream, runtime, client_context FROM payloads WHERE key = :key;
