@@ -17,8 +17,10 @@ import orjson
 
 from microlam.errors import DataFolderHeld, InvalidParameter, RecordUnavailable, SettingsError
 from microlam.model import Invocation, Outcome
-from microlam.store import rows
+from microlam.store import rollups, rows
 from microlam.store.changes import Changes
+from microlam.store.charts import Charts
+from microlam.store.clerk import Clerk
 from microlam.store.database import Step, Undone, read_queries
 from microlam.store.recorder import Recorder
 from microlam.store.rows import Document, InvocationFilter, ObjectRow, Page, Record, Running, full_record_json, record_json
@@ -44,6 +46,8 @@ class Store:
         self._database = database
         self._changes = Changes(functions)
         self._recorder = Recorder(database, self._changes.note, unwritten)
+        self._clerk = Clerk(database, self._recorder)
+        self.charts = Charts(database, self._clerk.settle)
 
     @classmethod
     async def open(cls, folder: Path, *, unwritten: int = 10_000) -> Self:
@@ -65,6 +69,7 @@ class Store:
         if self._recorder.closed:
             return
         try:
+            await self._clerk.close()
             await self._recorder.close()
             await self._database.close()
         finally:
@@ -75,6 +80,7 @@ class Store:
     def put(self, invocation: Invocation, outcome: Outcome) -> None:
         """Record how an invocation ended; it is written with others, a moment later."""
         self._recorder.put(invocation, outcome)
+        self._clerk.notice()
 
     def note_running(self, invocation: Invocation, version_number: str, started_at: datetime) -> None:
         """Show that an invocation runs; once it has ended, that stands."""
@@ -114,6 +120,7 @@ class Store:
     async def finish(self, invocation: Invocation, outcome: Outcome, following: Invocation | None = None) -> None:
         """Record how a claimed invocation ended, and accept its next attempt with it."""
         await self._recorder.write(lambda: [*self._changes.end([(invocation, outcome)]), *(self._changes.accept([following]) if following else ())])
+        self._clerk.notice()
 
     async def postpone(self, invocation: Invocation, due_at: datetime) -> None:
         """Put a claimed invocation back until then; it was not an attempt."""
@@ -187,10 +194,12 @@ class Store:
     # ---- forgetting ----------------------------------------------------------------------------------------------
 
     async def prune(self, now: datetime, age: float, count: int) -> int:
-        """Forget what ended and is older than `age` seconds or beyond about `count` invocations; gives how many."""
+        """Forget what ended and is older than `age` seconds or beyond about `count` invocations; gives how many. Charts keep what they need."""
+        await self._clerk.settle()
         beyond = await self._database.rows("key_beyond_count", lambda row: bytes(row[0]), count=count)
         before = max([rows.key_at(now - timedelta(seconds=age)), *(key + b"\0" for key in beyond)])
         parameters = {"before": before, "batch": _PRUNED_AT_ONCE}
+        await self._recorder.write(lambda: [Step("prune_roll_ups", rollups.outdated(now))])
         pruned = 0
         while True:
             gone = await self._recorder.write(lambda: [Step("prune_payloads", [parameters]), Step("prune_invocations", [parameters])])

@@ -148,6 +148,58 @@ DELETE FROM payloads WHERE key IN (SELECT key FROM invocations WHERE key < :befo
 DELETE FROM invocations WHERE key IN (SELECT key FROM invocations WHERE key < :before AND status > 1 ORDER BY key LIMIT :batch) RETURNING 1;
 
 
+-- newly_ended --
+-- What has ended and is not counted yet, as one row: up to which number, how many, and by second as JSON.
+WITH batch AS MATERIALIZED (SELECT number, key FROM ended ORDER BY number LIMIT :limit),
+     those AS (SELECT invocations.* FROM batch JOIN invocations USING (key))
+SELECT (SELECT max(number) FROM batch), (SELECT count(*) FROM batch), {ended_by_second};
+
+-- ended_between --
+-- What of some functions was made and started between two instants and has ended, by second as JSON.
+WITH those AS (
+    SELECT * FROM invocations
+    WHERE function IN (SELECT value FROM json_each(:functions)) AND key >= :made_since AND key < :made_until
+        AND status NOT IN (0, 1) AND started_at >= :since AND started_at < :until)
+SELECT {ended_by_second};
+
+-- ended_by_second --
+-- Those who ended, by the second they started (or were queued), function, version and status: how many, how many cold, and their durations.
+(SELECT json_group_array(json_array(at, function, version, status, ended, cold, json(durations))) FROM (
+    SELECT coalesce(started_at, queued_at) / 1000000 AS at, function, coalesce(version, '') AS version, status, count(*) AS ended, sum(cold) AS cold,
+        json_group_array(duration) FILTER (WHERE duration IS NOT NULL) AS durations
+    FROM those GROUP BY 1, 2, 3, 4))
+
+-- forget_ended --
+-- These are counted.
+DELETE FROM ended WHERE number <= :last;
+
+-- roll_up --
+-- A roll-up as JSON, in the order that rollups.roll_up_of takes it.
+json_array(step, function, at, version, succeeded, failed, timed_out, crashed, throttled, missed, cold, json(durations))
+
+-- roll_ups_at --
+-- The roll-ups that there are at these places.
+SELECT json_group_array({roll_up}) FROM json_each(:places) AS place CROSS JOIN roll_ups
+WHERE step = json_extract(place.value, '$[0]') AND function = json_extract(place.value, '$[1]')
+    AND at = json_extract(place.value, '$[2]') AND version = json_extract(place.value, '$[3]');
+
+-- roll_ups_between --
+-- The roll-ups of some functions in a stretch of time.
+SELECT json_group_array({roll_up}) FROM roll_ups
+WHERE step = :step AND function IN (SELECT value FROM json_each(:functions)) AND at >= :since AND at < :until;
+
+-- keep_roll_up --
+-- A roll-up as it is now.
+INSERT INTO roll_ups (step, function, at, version, succeeded, failed, timed_out, crashed, throttled, missed, cold, durations)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (step, function, at, version) DO UPDATE SET succeeded = excluded.succeeded, failed = excluded.failed, timed_out = excluded.timed_out,
+    crashed = excluded.crashed, throttled = excluded.throttled, missed = excluded.missed, cold = excluded.cold, durations = excluded.durations;
+
+-- prune_roll_ups --
+-- Forget roll-ups that no chart needs any more.
+DELETE FROM roll_ups WHERE step = :step AND at < :before AND function IN (SELECT 0 UNION ALL SELECT id FROM functions);
+
+
 -- schedule_times --
 -- When each schedule is next due.
 SELECT trigger, next_at FROM schedules;
