@@ -82,46 +82,70 @@ UPDATE invocations SET status = 0, due_at = :now, started_at = NULL, version = N
 
 -- list_all --
 -- A page over everything, newest first.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_function --
 -- A page of one function.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE function = :function AND key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE function = :function AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_function_failed --
 -- A page of one function with one of the failed statuses.
 WITH candidates AS MATERIALIZED (
     SELECT * FROM invocations
-    WHERE status NOT IN (0, 1, 2) AND function = :function AND status = :status AND key < :before ORDER BY key DESC LIMIT :chunk)
+    WHERE status NOT IN (0, 1, 2) AND function = :function AND status = :status AND {between} ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- list_failed --
+-- A page with any of the failed statuses.
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE status NOT IN (0, 1, 2) AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_status --
 -- A page with one status, which is not succeeded.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE status <> 2 AND status = :status AND key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE status <> 2 AND status = :status AND {between} ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- list_live --
+-- A page of what has not ended.
+WITH candidates AS MATERIALIZED (
+    SELECT * FROM (SELECT * FROM invocations WHERE status <> 2 AND status = 0 AND {between} ORDER BY key DESC LIMIT :chunk)
+    UNION ALL
+    SELECT * FROM (SELECT * FROM invocations WHERE status <> 2 AND status = 1 AND {between} ORDER BY key DESC LIMIT :chunk)
+    ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_cause --
 -- A page with one cause, which is not http.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE cause <> 'http' AND cause = :cause AND key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE cause <> 'http' AND cause = :cause AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
+
+-- between --
+-- From the page's start back to the filter's.
+key < :before AND key >= :after
 
 -- candidates_that_match --
 -- The candidates that pass every filter, and on each row (at least one) how many were looked at and where the last of them stood.
 SELECT examined, last, {record}
 FROM (SELECT count(*) AS examined, min(key) AS last FROM candidates) LEFT JOIN candidates
     ON (:functions IS NULL OR function IN (SELECT value FROM json_each(:functions)))
-    AND (:status IS NULL OR status = :status)
+    AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
     AND (:cause IS NULL OR cause = :cause)
     AND (:version IS NULL OR version = :version)
     AND (:qualifier IS NULL OR qualifier = :qualifier)
-    AND (:words IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(:words) AS word WHERE NOT EXISTS (
-        SELECT 1 FROM json_each(word.value) AS spelling, payloads
-        WHERE payloads.key = candidates.key AND (
-            summary LIKE spelling.value ESCAPE '\' OR CAST(event AS TEXT) LIKE spelling.value ESCAPE '\'
-            OR CAST(reply AS TEXT) LIKE spelling.value ESCAPE '\' OR CAST(logs AS TEXT) LIKE spelling.value ESCAPE '\'))))
+    AND (:shortest IS NULL OR duration >= :shortest)
+    AND (:longest IS NULL OR duration <= :longest)
+    AND (:likes IS NULL OR EXISTS (SELECT 1 FROM payloads WHERE payloads.key = candidates.key AND {holds_all_words}))
 ORDER BY key DESC LIMIT :limit
+
+-- holds_all_words --
+-- Whether the payload of a candidate holds what is sought; the database looks first, since asking Python costs more.
+CASE WHEN NOT EXISTS (
+    SELECT 1 FROM json_each(:likes) AS run WHERE NOT (
+        summary LIKE run.value OR CAST(event AS TEXT) LIKE run.value OR coalesce(CAST(reply AS TEXT) LIKE run.value, 0)
+        OR coalesce(CAST(logs AS TEXT) LIKE run.value, 0)))
+THEN holds(:q, summary, event, reply, logs) END
 
 -- attempts --
 -- All attempts of one request, first to last.
@@ -129,6 +153,19 @@ SELECT {record} FROM invocations WHERE key = :id AND request IS NULL
 UNION ALL
 SELECT {record} FROM invocations WHERE request IS NOT NULL AND request = :id
 ORDER BY attempt, key;
+
+-- children --
+-- What one invocation led to, oldest first.
+SELECT {record} FROM invocations WHERE parent IS NOT NULL AND parent = :parent ORDER BY key LIMIT :limit;
+
+-- waiting --
+-- What waits to be run, by function; of very many only the first few thousand are counted.
+SELECT (SELECT arn FROM functions WHERE id = function), count(*) AS pending, sum(attempt > 1), min(due_at)
+FROM (SELECT function, attempt, due_at FROM invocations WHERE status = 0 LIMIT :most) GROUP BY function ORDER BY pending DESC;
+
+-- size --
+-- About how many invocations there are (numbers that were given, less those forgotten), and the oldest.
+SELECT coalesce((SELECT max(number) FROM payloads) - (SELECT min(number) FROM payloads) + 1, 0), (SELECT min(key) FROM invocations);
 
 -- payload --
 -- What one attempt was given, answered and printed.
