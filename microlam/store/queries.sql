@@ -82,46 +82,70 @@ UPDATE invocations SET status = 0, due_at = :now, started_at = NULL, version = N
 
 -- list_all --
 -- A page over everything, newest first.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_function --
 -- A page of one function.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE function = :function AND key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE function = :function AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_function_failed --
 -- A page of one function with one of the failed statuses.
 WITH candidates AS MATERIALIZED (
     SELECT * FROM invocations
-    WHERE status NOT IN (0, 1, 2) AND function = :function AND status = :status AND key < :before ORDER BY key DESC LIMIT :chunk)
+    WHERE status NOT IN (0, 1, 2) AND function = :function AND status = :status AND {between} ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- list_failed --
+-- A page with any of the failed statuses.
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE status NOT IN (0, 1, 2) AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_status --
 -- A page with one status, which is not succeeded.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE status <> 2 AND status = :status AND key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE status <> 2 AND status = :status AND {between} ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- list_live --
+-- A page of what has not ended.
+WITH candidates AS MATERIALIZED (
+    SELECT * FROM (SELECT * FROM invocations WHERE status <> 2 AND status = 0 AND {between} ORDER BY key DESC LIMIT :chunk)
+    UNION ALL
+    SELECT * FROM (SELECT * FROM invocations WHERE status <> 2 AND status = 1 AND {between} ORDER BY key DESC LIMIT :chunk)
+    ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_cause --
 -- A page with one cause, which is not http.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE cause <> 'http' AND cause = :cause AND key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE cause <> 'http' AND cause = :cause AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
+
+-- between --
+-- From the page's start back to the filter's.
+key < :before AND key >= :after
 
 -- candidates_that_match --
 -- The candidates that pass every filter, and on each row (at least one) how many were looked at and where the last of them stood.
 SELECT examined, last, {record}
 FROM (SELECT count(*) AS examined, min(key) AS last FROM candidates) LEFT JOIN candidates
     ON (:functions IS NULL OR function IN (SELECT value FROM json_each(:functions)))
-    AND (:status IS NULL OR status = :status)
+    AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
     AND (:cause IS NULL OR cause = :cause)
     AND (:version IS NULL OR version = :version)
     AND (:qualifier IS NULL OR qualifier = :qualifier)
-    AND (:words IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(:words) AS word WHERE NOT EXISTS (
-        SELECT 1 FROM json_each(word.value) AS spelling, payloads
-        WHERE payloads.key = candidates.key AND (
-            summary LIKE spelling.value ESCAPE '\' OR CAST(event AS TEXT) LIKE spelling.value ESCAPE '\'
-            OR CAST(reply AS TEXT) LIKE spelling.value ESCAPE '\' OR CAST(logs AS TEXT) LIKE spelling.value ESCAPE '\'))))
+    AND (:shortest IS NULL OR duration >= :shortest)
+    AND (:longest IS NULL OR duration <= :longest)
+    AND (:likes IS NULL OR EXISTS (SELECT 1 FROM payloads WHERE payloads.key = candidates.key AND {holds_all_words}))
 ORDER BY key DESC LIMIT :limit
+
+-- holds_all_words --
+-- Whether the payload of a candidate holds what is sought; the database looks first, since asking Python costs more.
+CASE WHEN NOT EXISTS (
+    SELECT 1 FROM json_each(:likes) AS run WHERE NOT (
+        summary LIKE run.value OR CAST(event AS TEXT) LIKE run.value OR coalesce(CAST(reply AS TEXT) LIKE run.value, 0)
+        OR coalesce(CAST(logs AS TEXT) LIKE run.value, 0)))
+THEN holds(:q, summary, event, reply, logs) END
 
 -- attempts --
 -- All attempts of one request, first to last.
@@ -131,8 +155,17 @@ SELECT {record} FROM invocations WHERE request IS NOT NULL AND request = :id
 ORDER BY attempt, key;
 
 -- children --
--- What an invocation led to, first to last.
-SELECT {record} FROM invocations WHERE parent = :parent AND parent IS NOT NULL ORDER BY key LIMIT :limit;
+-- What one invocation led to, oldest first.
+SELECT {record} FROM invocations WHERE parent IS NOT NULL AND parent = :parent ORDER BY key LIMIT :limit;
+
+-- waiting --
+-- What waits to be run, by function; of very many only the first few thousand are counted.
+SELECT (SELECT arn FROM functions WHERE id = function), count(*) AS pending, sum(attempt > 1), min(due_at)
+FROM (SELECT function, attempt, due_at FROM invocations WHERE status = 0 LIMIT :most) GROUP BY function ORDER BY pending DESC;
+
+-- size --
+-- About how many invocations there are (numbers that were given, less those forgotten), and the oldest.
+SELECT coalesce((SELECT max(number) FROM payloads) - (SELECT min(number) FROM payloads) + 1, 0), (SELECT min(key) FROM invocations);
 
 -- payload --
 -- What one attempt was given, answered and printed.
@@ -150,6 +183,58 @@ DELETE FROM payloads WHERE key IN (SELECT key FROM invocations WHERE key < :befo
 -- prune_invocations --
 -- Forget a batch of the oldest that have ended.
 DELETE FROM invocations WHERE key IN (SELECT key FROM invocations WHERE key < :before AND status > 1 ORDER BY key LIMIT :batch) RETURNING 1;
+
+
+-- newly_ended --
+-- What has ended and is not counted yet, as one row: up to which number, how many, and by second as JSON.
+WITH batch AS MATERIALIZED (SELECT number, key FROM ended ORDER BY number LIMIT :limit),
+     those AS (SELECT invocations.* FROM batch JOIN invocations USING (key))
+SELECT (SELECT max(number) FROM batch), (SELECT count(*) FROM batch), {ended_by_second};
+
+-- ended_between --
+-- What of some functions was made and started between two instants and has ended, by second as JSON.
+WITH those AS (
+    SELECT * FROM invocations
+    WHERE function IN (SELECT value FROM json_each(:functions)) AND key >= :made_since AND key < :made_until
+        AND status NOT IN (0, 1) AND started_at >= :since AND started_at < :until)
+SELECT {ended_by_second};
+
+-- ended_by_second --
+-- Those who ended, by the second they started (or were queued), function, version and status: how many, how many cold, and their durations.
+(SELECT json_group_array(json_array(at, function, version, status, ended, cold, json(durations))) FROM (
+    SELECT coalesce(started_at, queued_at) / 1000000 AS at, function, coalesce(version, '') AS version, status, count(*) AS ended, sum(cold) AS cold,
+        json_group_array(duration) FILTER (WHERE duration IS NOT NULL) AS durations
+    FROM those GROUP BY 1, 2, 3, 4))
+
+-- forget_ended --
+-- These are counted.
+DELETE FROM ended WHERE number <= :last;
+
+-- roll_up --
+-- A roll-up as JSON, in the order that rollups.roll_up_of takes it.
+json_array(step, function, at, version, succeeded, failed, timed_out, crashed, throttled, missed, cold, json(durations))
+
+-- roll_ups_at --
+-- The roll-ups that there are at these places.
+SELECT json_group_array({roll_up}) FROM json_each(:places) AS place CROSS JOIN roll_ups
+WHERE step = json_extract(place.value, '$[0]') AND function = json_extract(place.value, '$[1]')
+    AND at = json_extract(place.value, '$[2]') AND version = json_extract(place.value, '$[3]');
+
+-- roll_ups_between --
+-- The roll-ups of some functions in a stretch of time.
+SELECT json_group_array({roll_up}) FROM roll_ups
+WHERE step = :step AND function IN (SELECT value FROM json_each(:functions)) AND at >= :since AND at < :until;
+
+-- keep_roll_up --
+-- A roll-up as it is now.
+INSERT INTO roll_ups (step, function, at, version, succeeded, failed, timed_out, crashed, throttled, missed, cold, durations)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (step, function, at, version) DO UPDATE SET succeeded = excluded.succeeded, failed = excluded.failed, timed_out = excluded.timed_out,
+    crashed = excluded.crashed, throttled = excluded.throttled, missed = excluded.missed, cold = excluded.cold, durations = excluded.durations;
+
+-- prune_roll_ups --
+-- Forget roll-ups that no chart needs any more.
+DELETE FROM roll_ups WHERE step = :step AND at < :before AND function IN (SELECT 0 UNION ALL SELECT id FROM functions);
 
 
 -- schedule_times --

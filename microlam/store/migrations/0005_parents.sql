@@ -1,2 +1,0 @@
--- What an invocation led to.
-CREATE INDEX invocations_by_parent ON invocations (parent, key) WHERE parent IS NOT NULL;
