@@ -58,15 +58,15 @@ class Microlam:
             life.push_async_callback(executor.close)
         self.triggers = Triggers()
         self.functions = Functions(
-            self.folder, settings.data, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
-            triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
+            self.folder, settings.data, store=self.store, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
+            clock=self.clock, seed=settings.seed, triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
             bucket_folder=lambda bucket: bucket_folder(self.folder, settings.data, bucket),
         )
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,
             server_concurrency=settings.server_concurrency, queue_limit=settings.queue_limit, queue_wait=settings.queue_wait,
-            retry=Retry(delay=settings.retry_delay),
+            retry=Retry(delay=settings.retry_delay), limits=self.functions.concurrency.limits,
         )
         self.invoker.ended.append(self.functions.ended)
         self.buckets = Buckets(self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region)
