@@ -7,6 +7,8 @@
     │   ├── InvalidParameter · InvalidRequestContent · RequestTooLarge
     ├── NotFound
     │   ├── FunctionNotFound · InvocationNotFound
+    ├── Conflict               there is one already, or it is in use
+    ├── PreconditionFailed     it is at another revision than the caller thought
     ├── Throttled              no free slot in time
     ├── RecordUnavailable      the data folder takes nothing now: a full disk, a file that went away
     ├── Refused                a request the guard turns away
@@ -93,6 +95,18 @@ class FunctionNotFound(NotFound):
 
 class InvocationNotFound(NotFound):
     """There is no invocation {id}; it may have aged out of the record."""
+
+
+class Conflict(MicrolamError):
+    """{reason}"""
+
+    code, status = "ResourceConflictException", 409
+
+
+class PreconditionFailed(MicrolamError):
+    """The Revision Id provided does not match the latest Revision Id. Call the {call} API to retrieve the latest Revision Id"""
+
+    code, status = "PreconditionFailedException", 412
 
 
 class Throttled(MicrolamError):
