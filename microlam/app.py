@@ -16,6 +16,7 @@ from microlam.executors.processes import Processes
 from microlam.functions import Functions
 from microlam.invoke import Invoker
 from microlam.model import Retry, Version
+from microlam.resources.attached import Attached
 from microlam.resources.buckets import Buckets, bucket_folder
 from microlam.settings import Settings
 from microlam.sources.folders import Folders
@@ -63,10 +64,11 @@ class Microlam:
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
             bucket_folder=lambda bucket: bucket_folder(self.folder, settings.data, bucket),
         )
+        self.attached = Attached(self.store)
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,
             server_concurrency=settings.server_concurrency, queue_limit=settings.queue_limit, queue_wait=settings.queue_wait,
-            retry=Retry(delay=settings.retry_delay), limits=self.functions.concurrency.limits,
+            retry=Retry(delay=settings.retry_delay), retry_of=self.attached.event_invokes.retry, limits=self.functions.concurrency.limits,
         )
         self.invoker.ended.append(self.functions.ended)
         self.buckets = Buckets(self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region)

@@ -84,9 +84,9 @@ class Invoker:
 
     def __init__(self, *, store: Store, executors: Mapping[str, Executor], current: Callable[[str, str | None], Awaitable[Version]], clock: Clock,
                  concurrency: int = 10, server_concurrency: int = 100, queue_limit: int = 1000, queue_wait: float = 10.0, retry: Retry | None = None,
-                 limits: Mapping[str, int] | None = None) -> None:
+                 retry_of: Callable[[str, str | None, Retry], Awaitable[Retry]] | None = None, limits: Mapping[str, int] | None = None) -> None:
         self._store, self._executors, self._current, self._clock = store, executors, current, clock
-        self._retry = retry or Retry()
+        self._retry, self._retry_of = retry or Retry(), retry_of
         self._limits = limits if limits is not None else {}     # by ARN: what is reserved for a function
         self._concurrency = concurrency
         self._processes = Admission(server_limit=server_concurrency, line_limit=queue_limit, patience=queue_wait)
@@ -205,12 +205,18 @@ class Invoker:
             self.wake()
 
     async def _finish(self, invocation: Invocation, outcome: Outcome) -> None:
-        then = following(invocation, outcome, self._retry, self._clock.now())
+        then = following(invocation, outcome, await self._retry_for(invocation, outcome), self._clock.now())
         while True:
             try:
                 return await self._store.finish(invocation, outcome, then)
             except RecordUnavailable:
                 await asyncio.sleep(TRY_AGAIN)
+
+    async def _retry_for(self, invocation: Invocation, outcome: Outcome) -> Retry:
+        """How this one is tried again: what was said of the version or alias it was sent to, else what holds for all."""
+        if outcome.ok or self._retry_of is None:
+            return self._retry
+        return await self._retry_of(invocation.arn, invocation.qualifier, self._retry)
 
     async def _outcome_of(self, invocation: Invocation) -> Outcome | None:
         """How it ended; None where it is put off, because its function may not run now."""
