@@ -33,7 +33,7 @@ class Server:
         guard = Guard(bind=settings.host, allowed_hosts=settings.allowed_host)
         self.admin = Admin(lam, guard=guard)
         self.wire = Wire(
-            lam.functions, lam.invoker, lam.store, region=settings.region, account=settings.account, guard=guard, credentials=lam.credentials,
+            lam.functions, lam.invoker, lam.store, lam.attached, region=settings.region, account=settings.account, guard=guard, credentials=lam.credentials,
             keys=(settings.access_key, settings.secret_key) if settings.access_key and settings.secret_key else None, say=lam.say,
         )
         self.gateway = Gateway(lam.functions, lam.triggers, lam.invoker, error_page=self.admin.error_page, clock=lam.clock)

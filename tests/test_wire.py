@@ -26,6 +26,7 @@ from microlam.errors import FunctionNotFound, Throttled
 from microlam.executors import Credentials
 from microlam.guard import Guard
 from microlam.model import Invocation, Outcome, Version, function_arn
+from microlam.resources.attached import Attached
 from microlam.store import Store
 
 HELLO = function_arn("hello")
@@ -125,7 +126,8 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 
     async def open_(functions: Functions | None = None, **options: Any) -> Site:
         functions, invoker, said = functions or Functions(), Invoker(), list[str]()
-        wire = Wire(functions, invoker, store, **{"region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options})
+        told = {"region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options}
+        wire = Wire(functions, invoker, store, Attached(store), **told)
 
         async def serve(request: web.BaseRequest) -> web.StreamResponse:
             return await wire.serve(request) if wire.wants(request) else web.Response(text="not for the wire")

@@ -20,6 +20,7 @@ from microlam.executors import Credentials
 from microlam.gateway.body import read_body
 from microlam.guard import Guard
 from microlam.model import SYNC_PAYLOAD_LIMIT, new_id
+from microlam.resources.attached import Attached
 from microlam.store import Store
 
 ANSWERS: Mapping[str, Answers] = {"lambda": lambda_.OPERATIONS}
@@ -41,11 +42,11 @@ class Wire:
     """
 
     def __init__(
-        self, functions: Functions, invoker: Invoker, store: Store, *, region: str, account: str, guard: Guard | None = None,
+        self, functions: Functions, invoker: Invoker, store: Store, attached: Attached, *, region: str, account: str, guard: Guard | None = None,
         credentials: Credentials | None = None, keys: tuple[str, str] | None = None, say: Callable[[str], None] = print, silence: float = 10.0,
         deadline: float = 60.0,
     ) -> None:
-        self.functions, self.invoker, self.store = functions, invoker, store
+        self.functions, self.invoker, self.store, self.attached = functions, invoker, store, attached
         self.region, self.account, self.guard = region, account, guard
         self.silence, self.deadline = silence, deadline
         self._secrets = dict([keys, *([(credentials.access_key, credentials.secret_key)] if credentials else [])]) if keys else None
@@ -121,14 +122,15 @@ class Wire:
             raise Unsupported(operation=f"{service.name}:{operation.name}")
         params = service.parse(operation, labels, asked)
         service.check(operation, params)
-        return service.respond(operation, await answer(self._call(scope, request_id), params), request_id)
+        return service.respond(operation, await answer(self._call(request, scope, request_id), params), request_id)
 
-    def _call(self, scope: Scope | None, request_id: str) -> Call:
+    def _call(self, request: web.BaseRequest, scope: Scope | None, request_id: str) -> Call:
         """Who calls: an access key of twelve digits is the account, and the signature names the region."""
         account = scope.access_key if scope is not None and _ACCOUNT.fullmatch(scope.access_key) else self.account
         return Call(
-            functions=self.functions, invoker=self.invoker, store=self.store, region=scope.region if scope is not None else self.region, account=account,
-            request_id=request_id, now=datetime.now(UTC), say=self._say_once,
+            functions=self.functions, invoker=self.invoker, store=self.store, attached=self.attached, origin=f"{request.scheme}://{request.host}",
+            region=scope.region if scope is not None else self.region, account=account, request_id=request_id,
+            now=datetime.now(UTC), say=self._say_once,
         )
 
     def _say_once(self, line: str) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from microlam.aws.protocol import Params
 from microlam.model import Invocation, Outcome, Version
+from microlam.resources.attached import Attached
 from microlam.store import Store
 
 
@@ -41,6 +42,8 @@ class Call:
     functions: Functions
     invoker: Invoker
     store: Store
+    attached: Attached
+    origin: str         # the address at which the caller reached this server, as http://127.0.0.1:3000
     region: str
     account: str
     request_id: str
