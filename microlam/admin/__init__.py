@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
-from microlam.admin import buckets, function, functions, history, invocation, invocations, live, login, overview, replays, server, testing, triggers, versions
+from microlam.admin import buckets, function, functions, history, invocation, invocations, live, login, overview, replays, server, sources, testing, triggers, versions
 from microlam.admin.asking import Asked, Done, Found, find
 from microlam.admin.facts import Facts
 from microlam.admin.forms import read_form
@@ -37,8 +37,8 @@ _HEADERS = {
 _WORDS_KEPT = 100               # what actions did, until the page they lead to has said it
 
 ROUTES = (
-    *overview.ROUTES, *functions.ROUTES, *function.ROUTES, *versions.ROUTES, *history.ROUTES, *testing.ROUTES, *invocations.ROUTES, *replays.ROUTES,
-    *invocation.ROUTES, *triggers.ROUTES, *buckets.ROUTES, *server.ROUTES, *live.ROUTES, *login.ROUTES,
+    *overview.ROUTES, *functions.ROUTES, *function.ROUTES, *versions.ROUTES, *history.ROUTES, *sources.ROUTES, *testing.ROUTES,
+    *invocations.ROUTES, *replays.ROUTES, *invocation.ROUTES, *triggers.ROUTES, *buckets.ROUTES, *server.ROUTES, *live.ROUTES, *login.ROUTES,
 )
 
 

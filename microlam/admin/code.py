@@ -3,13 +3,12 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup, escape
-
-from microlam.packages import code_in, files_under
 
 MARKED_LIMIT = 200_000          # characters; longer texts stay plain
 SHOWN_LIMIT = 1_000_000         # bytes of one file
@@ -30,7 +29,7 @@ def json_marked(value: object) -> Markup:
     return _marked(text, "json") if len(text) <= MARKED_LIMIT else escape(text)
 
 
-def python_marked(text: str, name: str = "x.py") -> Markup:
+def code_marked(text: str, name: str = "x.py") -> Markup:
     """A file in colour, after the ending of its name."""
     return _marked(text, name.rpartition(".")[2].lower()) if len(text) <= MARKED_LIMIT else escape(text)
 
@@ -52,22 +51,43 @@ def _marked(text: str, kind: str) -> Markup:
 
 # ---- packages --------------------------------------------------------------------------------------------------------
 
-def files_of(root: Path, names: Sequence[str] | None = None) -> Mapping[str, int]:
-    """The files of a package and their sizes, by path, the shown part of very many."""
-    found = files_under(root, code_in(root) if names is None else names)
-    return {path: found[path].size for path in sorted(found)[:FILES_SHOWN]}
+@dataclass(frozen=True)
+class Package:
+    """The files of a version: their sizes by path, and where they lie, in a zip or in a folder."""
+
+    sizes: Mapping[str, int]
+    place: Path
+
+    def text(self, path: str) -> str | None:
+        """A file as text; None where there is none, or it is no text, or far too long."""
+        if self.sizes.get(path, SHOWN_LIMIT + 1) > SHOWN_LIMIT:
+            return None
+        try:
+            data = self._read(path)
+        except OSError:
+            return None
+        return None if b"\0" in data[:8000] else data.decode(errors="replace")
+
+    def _read(self, path: str) -> bytes:
+        if self.place.is_dir():
+            return (self.place / path).read_bytes()
+        with zipfile.ZipFile(self.place) as archive:
+            return archive.read(path)
 
 
-def text_of(root: Path, path: str) -> str | None:
-    """A file of a package as text; None where there is none, or it is no text, or far too long."""
-    try:
-        data = (root / path).read_bytes()[:SHOWN_LIMIT + 1]
-    except OSError:
-        return None
-    if len(data) > SHOWN_LIMIT or b"\0" in data[:8000]:
-        return None
-    return data.decode(errors="replace")
+def zipped(place: Path) -> Package:
+    """What is in a version's zip."""
+    with zipfile.ZipFile(place) as archive:
+        found = sorted((info.filename, info.file_size) for info in archive.infolist() if not info.is_dir())
+    return Package(dict(found[:FILES_SHOWN]), place)
 
+
+def unpacked(folder: Path, names: Collection[str]) -> Package:
+    """Files in a folder, as they are now; of those that are named, what is still there."""
+    return Package({name: (folder / name).stat().st_size for name in sorted(names) if (folder / name).is_file()}, folder)
+
+
+# ---- differences -----------------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class DiffLine:

@@ -5,26 +5,38 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from microlam.errors import FunctionNotFound, InvocationNotFound, NotFound
-from microlam.model import Trigger
+from microlam.functions import Function
+from microlam.model import Trigger, function_arn
 
 if TYPE_CHECKING:
     from microlam.app import Microlam
-    from microlam.functions import Function
     from microlam.store import Record
 
 
 def function_named(lam: Microlam, name: str) -> Function:
     """The function with this name in the server's own account and region, or with this ARN."""
-    own = f"arn:aws:lambda:{lam.settings.region}:{lam.settings.account}:function:{name}"
+    own = function_arn(name, lam.settings.region, lam.settings.account)
     found = next((function for function in lam.functions.all() if function.arn in (own, name)), None)
-    if found is None:
+    if found is not None:
+        return found
+    arn = next((arn for arn in lam.functions.bereft() if arn in (own, name)), None)
+    if arn is None:
         raise FunctionNotFound(arn=name)
-    return found
+    return _bereft(lam, arn)
+
+
+def _bereft(lam: Microlam, arn: str) -> Function:
+    """A function whose file is gone: its last version stands for it."""
+    newest = lam.functions.versions(arn)[0]
+    return Function(
+        name=newest.name, arn=arn, handler=newest.handler, file=None, latest=newest.version(""), error=None, triggers=(),
+        warnings=("Its file is gone. Its versions, its aliases and its history stay.",),
+    )
 
 
 def address_of(lam: Microlam, arn: str) -> str:
     """How the admin's addresses name a function: by its name at home, by its ARN elsewhere."""
-    home = f"arn:aws:lambda:{lam.settings.region}:{lam.settings.account}:function:"
+    home = function_arn("", lam.settings.region, lam.settings.account)
     return quote(arn.removeprefix(home), safe=":$")
 
 

@@ -25,7 +25,7 @@ async def show(lam: Microlam, asked: Asked) -> Facts:
     return facts | {
         "key": record.key, "address": address_of(lam, record.arn), "timeline": timeline(record), "report": report_facts(str(facts["logs"])),
         "attempts": [row(attempt) for attempt in record.attempts], "from": row(parent) if parent else None, "children": await children_of(lam, record),
-        "commands": commands(record, asked.address), "targets": await target_choices(lam, record.arn), "client_context": record.client_context,
+        "commands": commands(record, asked.address), "targets": target_choices(lam, record.arn), "client_context": record.client_context,
     }
 
 

@@ -8,15 +8,14 @@ from microlam.admin import activity
 from microlam.admin.asking import Asked, page
 from microlam.admin.facts import Facts
 from microlam.admin.forms import whole
-from microlam.admin.records import CAUSES, RANGES, filter_of, row, version_choices
-from microlam.model import STATUSES
+from microlam.admin.records import CAUSES, FAILED, FAILURES, RANGES, filter_of, row, target_choices
+from microlam.model import STATUSES, function_arn
 
 if TYPE_CHECKING:
     from microlam.app import Microlam
 
 LIMIT = 1000
 FIELDS = ("function", "version", "qualifier", "status", "cause", "range", "since", "until", "slower", "faster", "q")
-FAILURES = ("failed", "timed_out", "crashed", "throttled")
 
 
 async def show(lam: Microlam, asked: Asked) -> Facts:
@@ -27,13 +26,14 @@ async def show(lam: Microlam, asked: Asked) -> Facts:
     lam.invoker.note_running()              # what runs now is on no record yet
     found = await lam.store.invocations(chosen, limit, query.get("cursor") or None)
     kept = {name: query[name] for name in FIELDS if query.get(name)}
+    names = sorted({function.name for function in lam.functions.all() if function.arn == function_arn(function.name, lam.settings.region, lam.settings.account)})
     return {
         "invocations": [row(record) for record in found.records], "next": found.next,
-        "filter": kept, "link": urlencode(kept), "statuses": list(STATUSES), "causes": list(CAUSES), "ranges": list(RANGES),
-        "functions": [function.name for function in lam.functions.all()],
-        "versions": await version_choices(lam, query.get("function")),
-        "chart": await activity.of_filter(lam, kept), "failures": kept.get("status") in FAILURES, "searched": bool(chosen.q),
-        "complete": found.next is None or len(found.records) >= limit,
+        "filter": kept, "link": urlencode(kept), "statuses": [*STATUSES, FAILURES], "causes": list(CAUSES), "ranges": list(RANGES),
+        "functions": names,
+        "versions": target_choices(lam, lam.functions.named(kept["function"])) if kept.get("function") in names else [],
+        "chart": await activity.of_everything(lam, kept.get("range", "1h"), kept.get("function")), "failures": kept.get("status") in (FAILURES, *FAILED), "searched": bool(chosen.q),
+        "unfinished": found.unfinished,
     }
 
 

@@ -45,7 +45,7 @@ def _templates() -> Environment:
     )
     environment.filters |= {
         "traceback": traceback_text, "duration": words.duration, "size": words.size, "count": words.count, "moment": words.moment, "short": words.short_id,
-        "pretty": code.pretty, "json": code.json_marked, "python": code.python_marked, "log_lines": logs.lines_of,
+        "pretty": code.pretty, "json": code.json_marked, "code": code.code_marked, "log_lines": logs.lines_of,
     }
     environment.globals |= {
         "share": words.share, "ran": words.ran, "status_words": words.STATUS_WORDS, "status_marks": words.STATUS_MARKS,

@@ -12,8 +12,7 @@ from microlam.admin.code import difference, pretty
 from microlam.admin.facts import Facts
 from microlam.admin.finding import record_of
 from microlam.admin.forms import json_payload
-from microlam.admin.invocations import FAILURES
-from microlam.admin.records import filter_of, row, target_choices
+from microlam.admin.records import FAILED, FAILURES, filter_of, row, target_choices
 from microlam.errors import InvalidParameter, NotFound
 from microlam.model import LATEST, Invocation, Outcome, new_id
 from microlam.store import Document, InvocationFilter, Record, full_record_json
@@ -59,7 +58,7 @@ async def run_soon(lam: Microlam, invocations: Sequence[Invocation]) -> None:
 async def edit(lam: Microlam, asked: Asked) -> Facts:
     """The form: the event to change before it is sent again."""
     record = await record_of(lam, asked.names["id"])
-    return row(record) | {"event": full_record_json(record)["event"], "targets": await target_choices(lam, record.arn)}
+    return row(record) | {"event": full_record_json(record)["event"], "targets": target_choices(lam, record.arn)}
 
 
 async def replay(lam: Microlam, asked: Asked) -> Done:
@@ -113,8 +112,8 @@ def _lines(before: str, after: str) -> list[Facts]:
 async def replay_failures(lam: Microlam, asked: Asked) -> Done:
     """Send the events of a filter's failures again, the newest of them first where they are very many."""
     query = {name: value for name, value in asked.form.items() if isinstance(value, str)}
-    if query.get("status") not in FAILURES:
-        raise InvalidParameter(reason=f"Choose which failures: status is one of {', '.join(FAILURES)}.")
+    if query.get("status") not in (FAILURES, *FAILED):
+        raise InvalidParameter(reason=f"Choose which failures: status is one of {', '.join((FAILURES, *FAILED))}.")
     records = await _all_of(lam, query)
     if not records:
         raise NotFound(reason="Nothing failed that this filter shows.")

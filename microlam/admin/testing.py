@@ -35,7 +35,7 @@ async def show(lam: Microlam, asked: Asked) -> Facts:
     generated = {str(trigger.when): event_for(trigger, lam.clock.now()) for trigger in lam.triggers.of(function.arn)}
     return {
         "name": function.name, "arn": function.arn, "address": address_of(lam, function.arn), "saved": sorted(saved), "generated": list(generated),
-        "chosen": chosen, "text": _text(saved, generated, chosen), "targets": await target_choices(lam, function.arn),
+        "chosen": chosen, "text": _text(saved, generated, chosen), "targets": target_choices(lam, function.arn),
         "folder": str(folders_of(lam, function)[0]),
     }
 

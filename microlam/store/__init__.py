@@ -23,12 +23,13 @@ from microlam.store.clerk import Clerk
 from microlam.store.database import Step, Undone, read_queries
 from microlam.store.lists import InvocationFilter, Lists, Page
 from microlam.store.recorder import Recorder
-from microlam.store.rollups import Point, Series, Totals
+from microlam.store.rollups import Point, Series, Totals, summed
 from microlam.store.rows import Document, ObjectRow, Record, Running, Size, Waiting, full_record_json, record_json
 from microlam.store.sqlite import Sqlite
 
 __all__ = [
     "Document", "InvocationFilter", "ObjectRow", "Page", "Point", "Record", "Series", "Size", "Store", "Totals", "Waiting", "full_record_json", "record_json",
+    "summed",
 ]
 
 _HERE = Path(__file__).parent
