@@ -12,14 +12,30 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
-from microlam.admin import buckets, function, functions, history, invocation, invocations, live, login, overview, replays, server, sources, testing, triggers, versions
+from microlam import __version__
+from microlam.admin import (
+    buckets,
+    function,
+    functions,
+    history,
+    invocation,
+    invocations,
+    live,
+    login,
+    overview,
+    replays,
+    server,
+    sources,
+    testing,
+    triggers,
+    versions,
+)
 from microlam.admin.asking import Asked, Done, Found, find
 from microlam.admin.facts import Facts
 from microlam.admin.forms import read_form
 from microlam.admin.live import Tail
 from microlam.admin.pages import error_page, page
 from microlam.admin.permission import COOKIE, THEME, Permission, Tokens, csrf_token, needs_csrf
-from microlam import __version__
 from microlam.errors import MicrolamError, NotFound, ReadOnly, Refused, TokenNeeded
 from microlam.guard import Guard
 from microlam.model import Invocation, Outcome

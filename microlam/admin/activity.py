@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from microlam.admin.facts import Facts
 from microlam.store import Point, Series, Totals
@@ -71,7 +71,7 @@ _OUTCOMES = (
 
 def by_outcome(series: Series) -> Facts:
     """How many, by how they ended."""
-    drawn = [
+    drawn: list[dict[str, Any]] = [
         {"name": name, "kind": kind, "values": [sum(point.totals.count(status) for status in statuses) for point in series.points]}
         for name, kind, statuses in _OUTCOMES
     ]
@@ -80,7 +80,9 @@ def by_outcome(series: Series) -> Facts:
 
 def durations(series: Series) -> Facts:
     """How long they took."""
-    drawn = [{"name": name, "kind": name, "values": [_milliseconds(getattr(point.totals, name)) for point in series.points]} for name in ("p50", "p95", "p99")]
+    drawn: list[dict[str, Any]] = [
+        {"name": name, "kind": name, "values": [_milliseconds(getattr(point.totals, name)) for point in series.points]} for name in ("p50", "p95", "p99")
+    ]
     return _chart("Duration", "ms", series, drawn) | {"note": PRECISION}
 
 
@@ -98,7 +100,7 @@ def by_version(series: Series) -> Facts:
     ])
 
 
-def _chart(title: str, unit: str, series: Series, drawn: list[dict[str, object]]) -> Facts:
+def _chart(title: str, unit: str, series: Series, drawn: Sequence[Mapping[str, Any]]) -> Facts:
     return {"title": title, "unit": unit, "note": "", "step": series.step, "times": [point.at.isoformat() for point in series.points], "series": drawn}
 
 

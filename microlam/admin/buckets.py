@@ -7,7 +7,7 @@ import secrets
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 from aiohttp import web
@@ -71,7 +71,7 @@ def _key(prefix: str, filename: str) -> str:
     return key
 
 
-def drop(place: Path, key: str, source: BinaryIO) -> None:
+def drop(place: Path, key: str, source: IO[bytes]) -> None:
     """Write a file whole under a name that is no object, then give it its own, so that nobody sees half of it."""
     target = place / key
     target.parent.mkdir(parents=True, exist_ok=True)

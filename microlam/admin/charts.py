@@ -146,7 +146,7 @@ def ceiling(value: float) -> float:
     """The next round number: 1, 2 or 5 with noughts."""
     if value <= 0:
         return 1
-    power = 10 ** math.floor(math.log10(value))
+    power: float = 10.0 ** math.floor(math.log10(value))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value * .999_999)
 
 

@@ -72,5 +72,6 @@ async def resume(lam: Microlam, asked: Asked) -> Done:
 
 
 ROUTES = (
-    page("functions/{name}", show, "function.html"), action("functions/{name}/reload", reload), action("functions/{name}/pause", pause), action("functions/{name}/resume", resume),
+    page("functions/{name}", show, "function.html"), action("functions/{name}/reload", reload),
+    action("functions/{name}/pause", pause), action("functions/{name}/resume", resume),
 )

@@ -44,7 +44,8 @@ def timeline(record: Record) -> Sequence[Facts]:
         if attempt.init is not None:
             spans.append({"name": f"init{of}", "kind": "init", "start": max(started - init, at), "length": init})
         if attempt.duration is not None:
-            spans.append({"name": f"run{of}", "kind": "run" if attempt.status == "succeeded" else "failed", "start": started, "length": attempt.duration * 1000})
+            kind = "run" if attempt.status == "succeeded" else "failed"
+            spans.append({"name": f"run{of}", "kind": kind, "start": started, "length": attempt.duration * 1000})
     return spans
 
 

@@ -26,13 +26,15 @@ async def show(lam: Microlam, asked: Asked) -> Facts:
     lam.invoker.note_running()              # what runs now is on no record yet
     found = await lam.store.invocations(chosen, limit, query.get("cursor") or None)
     kept = {name: query[name] for name in FIELDS if query.get(name)}
-    names = sorted({function.name for function in lam.functions.all() if function.arn == function_arn(function.name, lam.settings.region, lam.settings.account)})
+    home = function_arn("", lam.settings.region, lam.settings.account)
+    names = [function.name for function in lam.functions.all() if function.arn.startswith(home)]
     return {
         "invocations": [row(record) for record in found.records], "next": found.next,
         "filter": kept, "link": urlencode(kept), "statuses": [*STATUSES, FAILURES], "causes": list(CAUSES), "ranges": list(RANGES),
         "functions": names,
         "versions": target_choices(lam, lam.functions.named(kept["function"])) if kept.get("function") in names else [],
-        "chart": await activity.of_everything(lam, kept.get("range", "1h"), kept.get("function")), "failures": kept.get("status") in (FAILURES, *FAILED), "searched": bool(chosen.q),
+        "chart": await activity.of_everything(lam, kept.get("range", "1h"), kept.get("function")),
+        "failures": kept.get("status") in (FAILURES, *FAILED), "searched": bool(chosen.q),
         "unfinished": found.unfinished,
     }
 

@@ -44,7 +44,7 @@ def _level(text: str, before: str) -> str:
     if named:
         return _LEVELS[named[1].lower()]
     # What belongs to the line before: a traceback, its frames.
-    goes_on = text.startswith((" ", "\t", "Traceback (most recent call last)")) or not text
+    goes_on = text.startswith((" ", "\t", "\xa0", "Traceback (most recent call last)")) or not text
     return before if goes_on and before in ("error", "warning") else ""
 
 

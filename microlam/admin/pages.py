@@ -49,7 +49,8 @@ def _templates() -> Environment:
     }
     environment.globals |= {
         "share": words.share, "ran": words.ran, "status_words": words.STATUS_WORDS, "status_marks": words.STATUS_MARKS,
-        "columns_chart": charts.columns, "lines_chart": charts.lines, "sparkline": charts.sparkline, "split_bar": charts.split, "span": charts.span, "in_unit": charts.in_unit,
+        "columns_chart": charts.columns, "lines_chart": charts.lines, "sparkline": charts.sparkline, "split_bar": charts.split, "span": charts.span,
+        "in_unit": charts.in_unit,
         "stamp": _stamp,
     }
     return environment

@@ -85,5 +85,6 @@ async def resume(lam: Microlam, asked: Asked) -> Done:
 
 
 ROUTES = (
-    page("triggers", show, "triggers.html"), action("functions/{name}/fire", fire), action("triggers/{id}/pause", pause), action("triggers/{id}/resume", resume),
+    page("triggers", show, "triggers.html"), action("functions/{name}/fire", fire),
+    action("triggers/{id}/pause", pause), action("triggers/{id}/resume", resume),
 )

@@ -55,7 +55,7 @@ def what(cause: str, summary: str) -> str:
     """What an invocation was: `POST /orders → 201`, `uploads/a.png created`, `schedule rate(5 minutes)`."""
     if cause in ("http", "file") and summary:
         return summary
-    return " ".join(filter(None, (_CAUSES.get(cause, cause), summary)))
+    return " ".join(filter(None, (_CAUSES.get(cause, cause), summary if summary != cause else "")))
 
 
 def result(status: str, error_type: str | None) -> str:
