@@ -110,7 +110,7 @@ function offer() {
   newer.firstChild.textContent = `${waiting.length}${waiting.length === ROWS ? " and more" : ""} new`;
 }
 document.addEventListener("mouseout", (event) => {
-  if (waiting.length && event.target.closest?.("[data-tail]") && !event.relatedTarget?.closest?.("[data-tail]") && scrollY < 200) pour();
+  if (waiting.length && event.target.closest?.("[data-tail]") && !event.relatedTarget?.closest?.("[data-tail], .newer") && scrollY < 200) pour();
 });
 
 let counted = 0, shown = 0;
