@@ -12,6 +12,7 @@ import orjson
 from microlam.errors import InvalidParameter
 from microlam.model import STATUSES
 from microlam.store import rows, words
+from microlam.store.index import Index, place
 from microlam.store.rows import Record
 from microlam.store.sqlite import Sqlite
 
@@ -71,8 +72,8 @@ class _Plan:
 class Lists:
     """Reads pages of the record."""
 
-    def __init__(self, database: Sqlite, settle: Callable[[], Awaitable[None]]) -> None:
-        self._database, self._settle = database, settle
+    def __init__(self, database: Sqlite, settle: Callable[[], Awaitable[None]], index: Index | None) -> None:
+        self._database, self._settle, self._index = database, settle, index
 
     async def page(self, filter: InvocationFilter, limit: int, cursor: str | None) -> Page:
         """A page of what the filter leaves; one that takes too long stops early and says where to go on."""
@@ -80,12 +81,17 @@ class Lists:
         functions = None if filter.function is None else await self._database.rows("functions_named", lambda row: int(row[0]), function=filter.function)
         if functions == [] or not filter.statuses <= set(STATUSES):
             return Page(records=())
+        before, found, deadline = _before(cursor, filter.until), list[Record](), time.monotonic() + PATIENCE
         parameters = _parameters(filter, functions)
         plan = leading(filter, functions)
-        before, found, deadline = _before(cursor, filter.until), list[Record](), time.monotonic() + PATIENCE
+        sought = words.words(filter.q or "")
+        if self._index and sought and plan.query not in ("list_status", "list_live"):
+            plan = _Plan("list_words")
+            parameters |= {"match": await self._index.match(sought), "after": max(parameters["after"], await self._index.oldest())}
         chunk = limit + 1 if plan.alone else max(CANDIDATES, limit + 1)
         while True:
-            examined, last, records = await self._candidates(plan.query, parameters | {"before": before, "chunk": chunk, "limit": limit + 1 - len(found)})
+            bounds = {"before": before, "before_place": place(before), "after_place": place(parameters["after"])}
+            examined, last, records = await self._candidates(plan.query, parameters | bounds | {"chunk": chunk, "limit": limit + 1 - len(found)})
             found += records
             if len(found) > limit:
                 return Page(records=tuple(found[:limit]), next=found[limit - 1].key)

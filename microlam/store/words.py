@@ -6,6 +6,7 @@ search (`50%`, `/orders/4711`, `order_id`) must stand there too. JSON's escapes 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import orjson
@@ -33,7 +34,7 @@ def words(q: str) -> list[str]:
     return list(dict.fromkeys(_WORD.findall(_text(q))))
 
 
-def match(words: list[str]) -> str:
+def match(words: Sequence[str]) -> str:
     """An FTS5 query for all of these words."""
     return " AND ".join(f'"{word}"' for word in words)
 
