@@ -117,5 +117,5 @@ class Clerk:
 
 
 def _added(row: Row) -> tuple[int | None, int, dict[Place, Totals]]:
-    last, ended, seconds = row
-    return last, ended, rollups.counted(orjson.loads(seconds))
+    last, ended, newest, seconds = row
+    return last, ended, rollups.counted(orjson.loads(seconds), newest or 0)

@@ -206,10 +206,11 @@ DELETE FROM invocations WHERE key IN (SELECT key FROM invocations WHERE key < :b
 
 
 -- newly_ended --
--- What has ended and is not counted yet, as one row: up to which number, how many, and by second as JSON.
+-- What has ended and is not counted yet, as one row: up to which number, how many, when the newest of all started, and by second as JSON.
 WITH batch AS MATERIALIZED (SELECT number, key FROM ended ORDER BY number LIMIT :limit),
      those AS (SELECT invocations.* FROM batch JOIN invocations USING (key))
-SELECT (SELECT max(number) FROM batch), (SELECT count(*) FROM batch), {ended_by_second};
+SELECT (SELECT max(number) FROM batch), (SELECT count(*) FROM batch),
+    (SELECT coalesce(started_at, queued_at) / 1000000 FROM invocations WHERE key = (SELECT key FROM ended ORDER BY number DESC LIMIT 1)), {ended_by_second};
 
 -- ended_between --
 -- What of some functions was made and started between two instants and has ended, by second as JSON.
