@@ -42,18 +42,20 @@ _SERVER_ENDED = {"errorType": "Runtime.ExitError", "errorMessage": "The server e
 class Store:
     """Remembers invocations, the next times of schedules, and the objects in buckets."""
 
-    def __init__(self, folder: Path, database: Sqlite, changes: Changes, recorder: Recorder, index: Index | None, life: AsyncExitStack) -> None:
+    def __init__(
+        self, folder: Path, database: Sqlite, changes: Changes, recorder: Recorder, index: Index | None, patience: float, life: AsyncExitStack,
+    ) -> None:
         self._folder, self._database, self._changes, self._recorder, self._index, self._life = folder, database, changes, recorder, index, life
         self._clerk = Clerk(database, recorder, index)
         life.push_async_callback(self._clerk.close)
-        self._lists = Lists(database, self._settle, index)
+        self._lists = Lists(database, self._settle, index, patience)
         self.charts = Charts(database, self._clerk.settle)
 
     @classmethod
-    async def open(cls, folder: Path, *, unwritten: int = 10_000, indexed: bool = True) -> Self:
+    async def open(cls, folder: Path, *, unwritten: int = 10_000, indexed: bool = True, patience: float = 0.2) -> Self:
         """Open a data folder, made where it is missing; one that another server holds, or a newer microlam made, is refused.
 
-        Unless it is to be `indexed`, and SQLite has FTS5, a search reads record by record.
+        Unless it is to be `indexed`, and SQLite has FTS5, a search reads record by record. One that takes longer than `patience` gives what it has.
         """
         async with AsyncExitStack() as life:
             life.callback(os.close, _hold(folder))
@@ -66,7 +68,7 @@ class Store:
             changes = Changes(dict(await database.rows("functions", lambda row: (row[0], row[1]))))
             recorder = Recorder(database, changes.note, unwritten)
             life.push_async_callback(recorder.close)
-            return cls(folder, database, changes, recorder, index, life.pop_all())
+            return cls(folder, database, changes, recorder, index, patience, life.pop_all())
 
     async def close(self) -> None:
         """Write what is left, and let go of the folder. Closing again does nothing."""
@@ -100,6 +102,10 @@ class Store:
     async def flush(self) -> None:
         """Return when all that was put before is committed."""
         await self._recorder.flush()
+
+    async def settled(self) -> None:
+        """Return when all that was put before is counted and indexed as well. Nobody needs to wait for that: whoever looks sees it before."""
+        await self._clerk.settle_index()
 
     @property
     def error(self) -> str | None:

@@ -51,6 +51,12 @@ class Clerk:
         with suppress(RecordUnavailable):
             await self._count_all()
 
+    async def settle_index(self) -> None:
+        """Return when all that was put before is counted and indexed."""
+        await self._count_all()
+        while self._index and await self._index_batch(self._index):
+            pass
+
     async def close(self) -> None:
         """End; what is not counted yet will be when the folder is opened again."""
         for task in self._tasks:
@@ -108,12 +114,13 @@ class Clerk:
 
     async def _index_batch(self, index: Index) -> bool:
         """Index the next batch of what has ended; gives whether there may be more."""
-        [(first, last, count)] = await self._database.rows("next_unindexed", lambda row: row, limit=INDEXED_AT_ONCE)
-        if last is None:
-            return False
-        await index.add(first, last)
-        await self._recorder.write(lambda: [Step("forget_unindexed", [{"last": last}])])
-        return bool(count == INDEXED_AT_ONCE)
+        async with self._one_at_a_time:
+            [(first, last, count)] = await self._database.rows("next_unindexed", lambda row: row, limit=INDEXED_AT_ONCE)
+            if last is None:
+                return False
+            await index.add(first, last)
+            await self._recorder.write(lambda: [Step("forget_unindexed", [{"last": last}])])
+            return bool(count == INDEXED_AT_ONCE)
 
 
 def _added(row: Row) -> tuple[int | None, int, dict[Place, Totals]]:

@@ -16,7 +16,6 @@ from microlam.store.index import Index, place
 from microlam.store.rows import Record
 from microlam.store.sqlite import Sqlite
 
-PATIENCE = 0.2                      # seconds a search looks on; then the page says where to go on
 CANDIDATES = 500                    # rows looked at in one go where a filter has no index of its own
 _NEWEST = b"\xff" * 17
 
@@ -72,8 +71,8 @@ class _Plan:
 class Lists:
     """Reads pages of the record."""
 
-    def __init__(self, database: Sqlite, settle: Callable[[], Awaitable[None]], index: Index | None) -> None:
-        self._database, self._settle, self._index = database, settle, index
+    def __init__(self, database: Sqlite, settle: Callable[[], Awaitable[None]], index: Index | None, patience: float) -> None:
+        self._database, self._settle, self._index, self._patience = database, settle, index, patience
 
     async def page(self, filter: InvocationFilter, limit: int, cursor: str | None) -> Page:
         """A page of what the filter leaves; one that takes too long stops early and says where to go on."""
@@ -81,7 +80,7 @@ class Lists:
         functions = None if filter.function is None else await self._database.rows("functions_named", lambda row: int(row[0]), function=filter.function)
         if functions == [] or not filter.statuses <= set(STATUSES):
             return Page(records=())
-        before, found, deadline = _before(cursor, filter.until), list[Record](), time.monotonic() + PATIENCE
+        before, found, deadline = _before(cursor, filter.until), list[Record](), time.monotonic() + self._patience
         parameters = _parameters(filter, functions)
         plan = leading(filter, functions)
         sought = words.words(filter.q or "")
