@@ -34,7 +34,7 @@ OpenStore = Callable[..., Awaitable[Store]]
 @pytest.fixture(params=["sqlite"])
 async def open_store(tmp_path: Path) -> AsyncIterator[OpenStore]:
     async with AsyncExitStack() as stack:
-        async def open_store(folder: Path = tmp_path / "data", **options: int) -> Store:
+        async def open_store(folder: Path = tmp_path / "data", **options: Any) -> Store:
             store = await Store.open(folder, **options)
             stack.push_async_callback(store.close)
             return store

@@ -7,7 +7,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -21,6 +21,7 @@ from microlam.store.changes import Changes
 from microlam.store.charts import Charts
 from microlam.store.clerk import Clerk
 from microlam.store.database import Step, Undone, read_queries
+from microlam.store.index import Index
 from microlam.store.lists import InvocationFilter, Lists, Page
 from microlam.store.recorder import Recorder
 from microlam.store.rollups import Point, Series, Totals, summed
@@ -42,41 +43,42 @@ _SERVER_ENDED = {"errorType": "Runtime.ExitError", "errorMessage": "The server e
 class Store:
     """Remembers invocations, the next times of schedules, and the objects in buckets."""
 
-    def __init__(self, folder: Path, lock: int, database: Sqlite, functions: Mapping[str, int], unwritten: int) -> None:
-        self._folder, self._lock = folder, lock
-        self._database = database
-        self._changes = Changes(functions)
-        self._recorder = Recorder(database, self._changes.note, unwritten)
-        self._clerk = Clerk(database, self._recorder)
-        self._lists = Lists(database, self._settle)
+    def __init__(
+        self, folder: Path, database: Sqlite, changes: Changes, recorder: Recorder, index: Index | None, patience: float, life: AsyncExitStack,
+    ) -> None:
+        self._folder, self._database, self._changes, self._recorder, self._index, self._life = folder, database, changes, recorder, index, life
+        self._clerk = Clerk(database, recorder, index)
+        life.push_async_callback(self._clerk.close)
+        self._lists = Lists(database, self._settle, index, patience)
         self.charts = Charts(database, self._clerk.settle)
 
     @classmethod
-    async def open(cls, folder: Path, *, unwritten: int = 10_000) -> Self:
-        """Open a data folder, made where it is missing; one that another server holds, or a newer microlam made, is refused."""
-        lock = _hold(folder)
-        try:
+    async def open(cls, folder: Path, *, unwritten: int = 10_000, indexed: bool = True, patience: float = 0.2) -> Self:
+        """Open a data folder, made where it is missing; one that another server holds, or a newer microlam made, is refused.
+
+        Unless it is to be `indexed`, and SQLite has FTS5, a search reads record by record. One that takes longer than `patience` gives what it has.
+        """
+        async with AsyncExitStack() as life:
+            life.callback(os.close, _hold(folder))
             queries = read_queries((_HERE / "queries.sql").read_text())
             database = await Sqlite.open(folder / "microlam.db", queries, _HERE / "migrations", functions={"holds": words.holds})
-            try:
-                return cls(folder, lock, database, dict(await database.rows("functions", lambda row: (row[0], row[1]))), unwritten)
-            except BaseException:
-                await database.close()
-                raise
-        except BaseException:
-            os.close(lock)
-            raise
+            life.push_async_callback(database.close)
+            index = await Index.open(folder, database, queries, wanted=indexed)
+            if index:
+                life.push_async_callback(index.close)
+            changes = Changes(dict(await database.rows("functions", lambda row: (row[0], row[1]))))
+            recorder = Recorder(database, changes.note, unwritten)
+            life.push_async_callback(recorder.close)
+            return cls(folder, database, changes, recorder, index, patience, life.pop_all())
 
     async def close(self) -> None:
         """Write what is left, and let go of the folder. Closing again does nothing."""
-        if self._recorder.closed:
-            return
-        try:
-            await self._clerk.close()
-            await self._recorder.close()
-            await self._database.close()
-        finally:
-            os.close(self._lock)
+        await self._life.aclose()
+
+    @property
+    def indexed(self) -> bool:
+        """Whether searches are led by an index of words; else they read record by record."""
+        return self._index is not None
 
     # ---- what ended, and what runs: not waited for -----------------------------------------------------------------
 
@@ -101,6 +103,10 @@ class Store:
     async def flush(self) -> None:
         """Return when all that was put before is committed."""
         await self._recorder.flush()
+
+    async def settled(self) -> None:
+        """Return when all that was put before is counted and indexed as well. Nobody needs to wait for that: whoever looks sees it before."""
+        await self._clerk.settle_index()
 
     @property
     def error(self) -> str | None:
@@ -203,7 +209,10 @@ class Store:
             gone = await self._recorder.write(lambda: [Step("prune_payloads", [parameters]), Step("prune_invocations", [parameters])])
             pruned += len(gone)
             if len(gone) < _PRUNED_AT_ONCE:
-                return pruned
+                break
+        if self._index and pruned:
+            await self._index.forget()
+        return pruned
 
     # ---- schedules -----------------------------------------------------------------------------------------------
 

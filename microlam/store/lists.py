@@ -12,10 +12,10 @@ import orjson
 from microlam.errors import InvalidParameter
 from microlam.model import STATUSES
 from microlam.store import rows, words
+from microlam.store.index import Index, place
 from microlam.store.rows import Record
 from microlam.store.sqlite import Sqlite
 
-PATIENCE = 0.2                      # seconds a search looks on; then the page says where to go on
 CANDIDATES = 500                    # rows looked at in one go where a filter has no index of its own
 _NEWEST = b"\xff" * 17
 
@@ -71,8 +71,8 @@ class _Plan:
 class Lists:
     """Reads pages of the record."""
 
-    def __init__(self, database: Sqlite, settle: Callable[[], Awaitable[None]]) -> None:
-        self._database, self._settle = database, settle
+    def __init__(self, database: Sqlite, settle: Callable[[], Awaitable[None]], index: Index | None, patience: float) -> None:
+        self._database, self._settle, self._index, self._patience = database, settle, index, patience
 
     async def page(self, filter: InvocationFilter, limit: int, cursor: str | None) -> Page:
         """A page of what the filter leaves; one that takes too long stops early and says where to go on."""
@@ -80,12 +80,17 @@ class Lists:
         functions = None if filter.function is None else await self._database.rows("functions_named", lambda row: int(row[0]), function=filter.function)
         if functions == [] or not filter.statuses <= set(STATUSES):
             return Page(records=())
+        before, found, deadline = _before(cursor, filter.until), list[Record](), time.monotonic() + self._patience
         parameters = _parameters(filter, functions)
         plan = leading(filter, functions)
-        before, found, deadline = _before(cursor, filter.until), list[Record](), time.monotonic() + PATIENCE
+        sought = words.words(filter.q or "")
+        if self._index and sought and plan.query not in ("list_status", "list_live"):
+            plan = _Plan("list_words")
+            parameters |= {"match": await self._index.match(sought), "after": max(parameters["after"], await self._index.oldest())}
         chunk = limit + 1 if plan.alone else max(CANDIDATES, limit + 1)
         while True:
-            examined, last, records = await self._candidates(plan.query, parameters | {"before": before, "chunk": chunk, "limit": limit + 1 - len(found)})
+            bounds = {"before": before, "before_place": place(before), "after_place": place(parameters["after"])}
+            examined, last, records = await self._candidates(plan.query, parameters | bounds | {"chunk": chunk, "limit": limit + 1 - len(found)})
             found += records
             if len(found) > limit:
                 return Page(records=tuple(found[:limit]), next=found[limit - 1].key)

@@ -121,6 +121,25 @@ WITH candidates AS MATERIALIZED (
 WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE cause <> 'http' AND cause = :cause AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
+-- list_words --
+-- A page of what holds words: by the index, and what is not in it yet.
+WITH candidates AS MATERIALIZED (
+    SELECT * FROM (
+        SELECT key FROM (
+            SELECT key FROM (SELECT rowid AS place FROM words_a WHERE words_a MATCH :match AND {in_places}) JOIN places USING (place)
+            UNION SELECT key FROM (SELECT rowid AS place FROM words_b WHERE words_b MATCH :match AND {in_places}) JOIN places USING (place)
+            UNION SELECT * FROM (SELECT key FROM unindexed WHERE {between} ORDER BY key DESC LIMIT :chunk)
+            UNION SELECT * FROM (SELECT key FROM ended WHERE {between} ORDER BY key DESC LIMIT :chunk)
+            UNION SELECT * FROM (SELECT key FROM invocations WHERE status <> 2 AND status = 0 AND {between} ORDER BY key DESC LIMIT :chunk)
+            UNION SELECT * FROM (SELECT key FROM invocations WHERE status <> 2 AND status = 1 AND {between} ORDER BY key DESC LIMIT :chunk))
+        WHERE {between} ORDER BY key DESC LIMIT :chunk)
+    LEFT JOIN invocations USING (key))
+{candidates_that_match};
+
+-- in_places --
+-- The same as `between`, for rows of the index.
+rowid <= :before_place AND rowid >= :after_place ORDER BY rowid DESC LIMIT :chunk
+
 -- between --
 -- From the page's start back to the filter's.
 key < :before AND key >= :after
@@ -129,7 +148,8 @@ key < :before AND key >= :after
 -- The candidates that pass every filter, and on each row (at least one) how many were looked at and where the last of them stood.
 SELECT examined, last, {record}
 FROM (SELECT count(*) AS examined, min(key) AS last FROM candidates) LEFT JOIN candidates
-    ON (:functions IS NULL OR function IN (SELECT value FROM json_each(:functions)))
+    ON function IS NOT NULL     -- else it was found by an index of words and is forgotten
+    AND (:functions IS NULL OR function IN (SELECT value FROM json_each(:functions)))
     AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
     AND (:cause IS NULL OR cause = :cause)
     AND (:version IS NULL OR version = :version)
@@ -186,10 +206,11 @@ DELETE FROM invocations WHERE key IN (SELECT key FROM invocations WHERE key < :b
 
 
 -- newly_ended --
--- What has ended and is not counted yet, as one row: up to which number, how many, and by second as JSON.
+-- What has ended and is not counted yet, as one row: up to which number, how many, when the newest of all started, and by second as JSON.
 WITH batch AS MATERIALIZED (SELECT number, key FROM ended ORDER BY number LIMIT :limit),
      those AS (SELECT invocations.* FROM batch JOIN invocations USING (key))
-SELECT (SELECT max(number) FROM batch), (SELECT count(*) FROM batch), {ended_by_second};
+SELECT (SELECT max(number) FROM batch), (SELECT count(*) FROM batch),
+    (SELECT coalesce(started_at, queued_at) / 1000000 FROM invocations WHERE key = (SELECT key FROM ended ORDER BY number DESC LIMIT 1)), {ended_by_second};
 
 -- ended_between --
 -- What of some functions was made and started between two instants and has ended, by second as JSON.
@@ -236,6 +257,87 @@ ON CONFLICT (step, function, at, version) DO UPDATE SET succeeded = excluded.suc
 -- Forget roll-ups that no chart needs any more.
 DELETE FROM roll_ups WHERE step = :step AND at < :before AND function IN (SELECT 0 UNION ALL SELECT id FROM functions);
 
+
+-- index_everything --
+-- All that has ended is to be indexed.
+INSERT OR IGNORE INTO unindexed (key) SELECT key FROM invocations WHERE status NOT IN (0, 1);
+
+-- note_unindexed --
+-- These have ended and are to be indexed.
+INSERT OR IGNORE INTO unindexed (key) SELECT key FROM ended WHERE number <= :last;
+
+-- next_unindexed --
+-- The next ones to be indexed: from which to which, and how many.
+SELECT min(key), max(key), count(*) FROM (SELECT key FROM unindexed ORDER BY key LIMIT :limit);
+
+-- forget_unindexed --
+-- These are indexed.
+DELETE FROM unindexed WHERE key <= :last;
+
+-- index_words_a --
+-- Index the words of a batch, where `a` is the index that is written.
+INSERT INTO words_a (rowid, text) {texts};
+
+-- index_words_b --
+-- Index the words of a batch, where `b` is the index that is written.
+INSERT INTO words_b (rowid, text) {texts};
+
+-- texts --
+-- All that may be sought in a batch, once more with its escapes as what they mean: Python is asked only where that takes more than one look.
+WITH batch AS MATERIALIZED (
+    SELECT hex(key) AS hex, summary || char(10) || CAST(event AS TEXT) || char(10) || coalesce(CAST(reply AS TEXT), '') || char(10) || coalesce(CAST(logs AS TEXT), '') AS text
+    FROM unindexed JOIN invocations USING (key) JOIN payloads USING (key) WHERE key <= :last ORDER BY key)
+SELECT {place}, CASE
+    WHEN instr(text, '\') = 0 THEN text
+    WHEN instr(text, '\u') OR instr(text, '\\') THEN spelled_out(CAST(text AS BLOB))
+    ELSE text || char(10) || replace(replace(replace(replace(replace(text, '\n', ' '), '\t', ' '), '\r', ' '), '\b', ' '), '\f', ' ') END
+FROM batch
+
+-- place --
+-- The first eight bytes of a key as a number: SQLite reads no hexadecimal digits but its own.
+(instr('123456789ABCDEF', substr(hex, 1, 1)) - 8 << 60) + (instr('123456789ABCDEF', substr(hex, 2, 1)) << 56) + (instr('123456789ABCDEF', substr(hex, 3, 1)) << 52)
++ (instr('123456789ABCDEF', substr(hex, 4, 1)) << 48) + (instr('123456789ABCDEF', substr(hex, 5, 1)) << 44) + (instr('123456789ABCDEF', substr(hex, 6, 1)) << 40)
++ (instr('123456789ABCDEF', substr(hex, 7, 1)) << 36) + (instr('123456789ABCDEF', substr(hex, 8, 1)) << 32) + (instr('123456789ABCDEF', substr(hex, 9, 1)) << 28)
++ (instr('123456789ABCDEF', substr(hex, 10, 1)) << 24) + (instr('123456789ABCDEF', substr(hex, 11, 1)) << 20) + (instr('123456789ABCDEF', substr(hex, 12, 1)) << 16)
++ (instr('123456789ABCDEF', substr(hex, 13, 1)) << 12) + (instr('123456789ABCDEF', substr(hex, 14, 1)) << 8) + (instr('123456789ABCDEF', substr(hex, 15, 1)) << 4)
++ instr('123456789ABCDEF', substr(hex, 16, 1))
+
+-- keep_places --
+-- Which keys the numbers of a batch stand for.
+INSERT OR IGNORE INTO places (place, key) SELECT {place}, key FROM (SELECT hex(key) AS hex, key FROM unindexed WHERE key <= :last);
+
+-- turns --
+-- Both indexes of words.
+SELECT name, first, last, written FROM turns;
+
+-- extend_turn --
+-- How far an index reaches now.
+UPDATE turns SET first = min(coalesce(first, :first), :first), last = max(coalesce(last, :last), :last) WHERE name = :name;
+
+-- empty_words_a --
+-- Forget all of index `a`.
+INSERT INTO words_a (words_a) VALUES ('delete-all');
+
+-- empty_words_b --
+-- Forget all of index `b`.
+INSERT INTO words_b (words_b) VALUES ('delete-all');
+
+-- forget_places --
+-- Forget the numbers of an index that was emptied.
+DELETE FROM places WHERE place <= :last;
+
+-- turn --
+-- The emptied index is written from now on.
+UPDATE turns SET written = name = :name, first = iif(name = :name, NULL, first), last = iif(name = :name, NULL, last);
+
+-- count_word --
+-- In how many records a word occurs, up to a limit.
+SELECT (SELECT count(*) FROM (SELECT 1 FROM words_a WHERE words_a MATCH :match LIMIT :most))
+    + (SELECT count(*) FROM (SELECT 1 FROM words_b WHERE words_b MATCH :match LIMIT :most));
+
+-- oldest --
+-- The oldest there is.
+SELECT min(key) FROM invocations;
 
 -- schedule_times --
 -- When each schedule is next due.

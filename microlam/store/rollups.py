@@ -125,24 +125,29 @@ def summed(totals: Iterable[Totals]) -> Totals:
 
 # ---- counting --------------------------------------------------------------------------------------------------------
 
-def counted(rows: Iterable[Row]) -> dict[Place, Totals]:
-    """Rows of `ended_by_second` as what they add to the roll-ups of every step."""
+def counted(rows: Iterable[Row], newest: int) -> dict[Place, Totals]:
+    """Rows of `ended_by_second` as what they add to the roll-ups of every step that is kept for so long, when the newest started at `newest`."""
     added: dict[Place, list[Totals]] = {}
-    for at, function, version, status, ended, cold, durations in rows:
-        totals = Totals(ends=tuple(ended * (name == STATUSES[status]) for name in ENDS), cold=cold, durations=histogram.histogram(durations))
-        for step in STEPS:
-            for place in (Place(step, function, at - at % step, version), Place(step, EVERYTHING, at - at % step, "")):
-                added.setdefault(place, []).append(totals)
+    for row in rows:
+        at, function, version, totals = row[0], row[1], row[2], _totals(row)
+        for step, kept in STEPS.items():
+            if at > newest - kept:
+                for place in (Place(step, function, at - at % step, version), Place(step, EVERYTHING, at - at % step, "")):
+                    added.setdefault(place, []).append(totals)
     return {place: summed(totals) for place, totals in added.items()}
 
 
 def by_version(rows: Iterable[Row]) -> dict[str, Totals]:
     """Rows of `ended_by_second`, summed by version."""
     found: dict[str, list[Totals]] = {}
-    for place, totals in counted(rows).items():
-        if place.step == 1 and place.function != EVERYTHING:
-            found.setdefault(place.version, []).append(totals)
-    return {version: summed(several) for version, several in found.items()}
+    for row in rows:
+        found.setdefault(row[2], []).append(_totals(row))
+    return {version: summed(totals) for version, totals in found.items()}
+
+
+def _totals(row: Row) -> Totals:
+    _, _, _, status, ended, cold, durations = row
+    return Totals(ends=tuple(ended * (name == STATUSES[status]) for name in ENDS), cold=cold, durations=histogram.histogram(durations))
 
 
 def roll_up_row(place: Place, totals: Totals) -> Row:

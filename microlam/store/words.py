@@ -6,6 +6,7 @@ search (`50%`, `/orders/4711`, `order_id`) must stand there too. JSON's escapes 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import orjson
@@ -33,9 +34,9 @@ def words(q: str) -> list[str]:
     return list(dict.fromkeys(_WORD.findall(_text(q))))
 
 
-def match(words: list[str]) -> str:
+def match(words: Sequence[str]) -> str:
     """An FTS5 query for all of these words."""
-    return " AND ".join(f'"{word}"' for word in words)
+    return " AND ".join(f"({' OR '.join(_cases(word))})" for word in words)
 
 
 def likes(q: str) -> str | None:
@@ -55,8 +56,13 @@ def spelled_out(text: bytes | str) -> str:
     return "\n".join(_spellings(text))
 
 
+def _cases(word: str) -> list[str]:
+    # FTS5 knows no case that depends on what stands beside a letter, as the Greek sigma's does.
+    return [f'"{case}"' for case in (dict.fromkeys([word, word.lower(), word.upper()]) if not word.isascii() else [word])]
+
+
 def _holds(pattern: re.Pattern[str], text: bytes | str) -> bool:
-    return any(pattern.search(spelling) for spelling in _spellings(text))
+    return any(pattern.search(spelling.lower()) for spelling in _spellings(text))
 
 
 @lru_cache(maxsize=64)
@@ -67,7 +73,7 @@ def _patterns(q: str) -> tuple[re.Pattern[str], ...]:
 def _pattern(part: str) -> re.Pattern[str]:
     before = f"(?<!{_LETTER})" if _WORD.match(part) else ""
     after = f"(?!{_LETTER})" if _WORD.match(part[-1]) else ""
-    return re.compile(before + re.escape(part) + after, re.IGNORECASE)
+    return re.compile(before + re.escape(part.lower()) + after)
 
 
 def _spellings(text: bytes | str) -> list[str]:
