@@ -5,10 +5,12 @@
     │   ├── FolderMissing · PortTaken · DataFolderHeld · DataFolderNewer · BrokenToml · UnsafeAddress
     ├── BadRequest
     │   ├── InvalidParameter · InvalidRequestContent · RequestTooLarge
+    │   └── BadArchive         a zip that is none, is too large, or would write elsewhere
     ├── NotFound
-    │   ├── FunctionNotFound · InvocationNotFound
-    ├── Conflict               there is one already, or it is in use
-    ├── PreconditionFailed     it is at another revision than the caller thought
+    │   ├── FunctionNotFound · AliasNotFound · InvocationNotFound
+    ├── Conflict               something is there already, or in use
+    │   ├── FunctionExists · AliasExists · VersionInUse
+    ├── PreconditionFailed     a change that was meant for an earlier state
     ├── Throttled              no free slot in time
     ├── RecordUnavailable      the data folder takes nothing now: a full disk, a file that went away
     ├── Refused                a request the guard turns away
@@ -25,6 +27,7 @@ class MicrolamError(Exception):
 
     code = "ServiceException"
     status = 500
+    sided = True        # whether AWS says whose fault it was, as it does of most
 
     def __init__(self, **facts: object) -> None:
         self.facts = facts
@@ -83,6 +86,10 @@ class RequestTooLarge(BadRequest):
     code, status = "RequestEntityTooLargeException", 413
 
 
+class BadArchive(BadRequest):
+    """{reason}"""
+
+
 class NotFound(MicrolamError):
     """{reason}"""
 
@@ -91,6 +98,10 @@ class NotFound(MicrolamError):
 
 class FunctionNotFound(NotFound):
     """Function not found: {arn}"""
+
+
+class AliasNotFound(NotFound):
+    """Cannot find alias arn: {arn}"""
 
 
 class InvocationNotFound(NotFound):
@@ -103,8 +114,20 @@ class Conflict(MicrolamError):
     code, status = "ResourceConflictException", 409
 
 
+class FunctionExists(Conflict):
+    """Function already exist: {name}"""
+
+
+class AliasExists(Conflict):
+    """Alias already exists: {arn}"""
+
+
+class VersionInUse(Conflict):
+    """Unable to delete version because the following aliases reference it: [{aliases}]"""
+
+
 class PreconditionFailed(MicrolamError):
-    """The Revision Id provided does not match the latest Revision Id. Call the {call} API to retrieve the latest Revision Id"""
+    """The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"""
 
     code, status = "PreconditionFailedException", 412
 

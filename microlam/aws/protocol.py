@@ -245,7 +245,7 @@ def _members(value: Any) -> Params:
 
 def _error_document(shape: Shape, error: MicrolamError, members: Params) -> tuple[Params, dict[str, str]]:
     """The body and the headers of an error: its message under the name its shape gives it, its type, and members of its own."""
-    if "Type" in shape.members:
+    if "Type" in shape.members and error.sided:
         members.setdefault("Type", "Service" if error.status >= 500 else "User")
     # What a client sent may be echoed, and need not be text.
     members.setdefault(shape.message, str(error).encode("utf-8", "replace").decode())

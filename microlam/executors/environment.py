@@ -30,7 +30,7 @@ def environment_of(
         "AWS_LAMBDA_FUNCTION_NAME": version.name,
         "AWS_LAMBDA_FUNCTION_VERSION": version.number,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(version.memory),
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency" if version.provisioned else "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": log_group_of(version),
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "AWS_LAMBDA_LOG_FORMAT": version.log_format,
@@ -46,7 +46,7 @@ def environment_of(
     # Lambda sets these too, but lets the function's own have their way.
     defaults = {"TZ": ":UTC", "TMPDIR": temporary, "PYTHONPATH": runtime, **_of_layers(version, base)}
     if version.log_format == "JSON":
-        defaults["AWS_LAMBDA_LOG_LEVEL"] = "INFO"
+        defaults["AWS_LAMBDA_LOG_LEVEL"] = version.log_level or "INFO"
     return {**base, **defaults, **version.environment, **reserved}
 
 
@@ -79,7 +79,7 @@ def needs_fresh_process(version: Version) -> bool:
 
 
 def log_group_of(version: Version) -> str:
-    return f"/aws/lambda/{version.name}"
+    return version.log_group or f"/aws/lambda/{version.name}"
 
 
 def new_log_stream(version: Version) -> str:

@@ -42,7 +42,13 @@ class Pool:
     idle: list[Worker] = field(default_factory=list)        # the last used at the end
     workers: set[Worker] = field(default_factory=set)
     retired: bool = False
+    complete: bool = False          # it has had all the workers that are to be kept for its version
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def spare(self) -> bool:
+        """Whether it can do with fewer workers."""
+        return sum(not worker.over for worker in self.workers) > self.version.provisioned
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +84,7 @@ class Processes:
         self._sampling: asyncio.TimerHandle | None = None
         self._tidying: asyncio.TimerHandle | None = None
         self._clearing: set[asyncio.Future[None]] = set()
+        self._replacing: set[asyncio.Future[Outcome | None]] = set()
         self._temporary: Path | None = None
         self._runtime = str(self._scratch / "runtime")
         self._site = site_packages()
@@ -151,6 +158,8 @@ class Processes:
         for timer in (self._sampling, self._tidying):
             if timer is not None:
                 timer.cancel()
+        for replacing in self._replacing:
+            replacing.cancel()
         for waiting in self._waiting:
             waiting.place.cancel()
         for worker in list(self._workers):
@@ -193,7 +202,7 @@ class Processes:
         """Whether one more worker of this version may start; the longest idle one of another makes room for it."""
         if len(self._workers) - len(self._dying) + self._granted < self._limit:
             return True
-        idle = [other.idle[0] for other in {*self._workers.values()} if other is not pool and other.idle]
+        idle = [other.idle[0] for other in {*self._workers.values()} if other is not pool and other.idle and other.spare]
         if not idle:
             return False
         self._discard(min(idle, key=lambda worker: worker.idle_since))
@@ -232,6 +241,7 @@ class Processes:
         self._granted -= 1
         self._workers[worker] = pool
         pool.workers.add(worker)
+        pool.complete = pool.complete or len(pool.workers) >= pool.version.provisioned > 0
         if self._tidying is None:
             self._tidy_later()
         return worker
@@ -362,18 +372,30 @@ class Processes:
         now = asyncio.get_running_loop().time()
         for pool in {*self._workers.values()}:
             for worker in pool.idle[:]:
-                if now - worker.idle_since > self._idle:
+                if now - worker.idle_since > self._idle and pool.spare:
                     self._discard(worker)
                 else:
                     worker.trim()
+        self._complete()
         for key, zygote in list(self._zygotes.items()):
             unused = not zygote.workers and now - zygote.idle_since > self._idle and key != (sys.executable, ())
             if unused or not zygote.alive:
                 zygote.dismiss()
                 self._dismissed.append(self._zygotes.pop(key))
         self._dismissed = [zygote for zygote in self._dismissed if not zygote.gone()]
-        if self._workers or len(self._zygotes) > 1 or self._dismissed:
+        if self._workers or len(self._zygotes) > 1 or self._dismissed or any(pool.complete for pool in self._pools.values()):
             self._tidy_later()
+
+    def _complete(self) -> None:
+        """Replace those workers that ended of those that are to be kept."""
+        for pool in self._pools.values():
+            missing = pool.version.provisioned - len(pool.workers)
+            if pool.complete and missing > 0:
+                pool.complete = False
+                for _ in range(missing):
+                    replacing = asyncio.ensure_future(self.warm(pool.version))
+                    self._replacing.add(replacing)
+                    replacing.add_done_callback(self._replacing.discard)
 
     # ---- folders ------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from microlam.errors import Conflict
-from microlam.resources.kept import Kept, Owned
+from microlam.resources.belongings import Kept, Owned
 from microlam.store import Store
 
 

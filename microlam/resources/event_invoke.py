@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from microlam.model import LATEST, Retry
-from microlam.resources.kept import Kept, Owned
+from microlam.resources.belongings import Kept, Owned
 from microlam.store import Store
 
 

@@ -6,21 +6,16 @@ A deleted version can be neither looked at nor added to a function any more, but
 from __future__ import annotations
 
 import asyncio
-import base64
 import dataclasses
-import hashlib
-import os
-import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from microlam.archives import UNPACKED_LIMIT, Archives
 from microlam.errors import InvalidParameter
 from microlam.model import region_of
-from microlam.packages import code_sha256
-from microlam.resources.archives import UNPACKED_LIMIT, check_archive, unpack_all
-from microlam.resources.kept import Kept
+from microlam.resources.belongings import Kept, Owned
 from microlam.store import Store
 
 MOST_LAYERS = 5
@@ -69,19 +64,18 @@ class Layers:
 
     def __init__(self, store: Store, folder: Path) -> None:
         self._kept = Kept(store, "layer-version", LayerVersion)
-        self._folder = folder
+        self._archives = Archives(folder)
         self._turn = asyncio.Lock()
 
     # ---- versions ----------------------------------------------------------------------------------------------------
 
-    async def publish(self, version: LayerVersion, archive: bytes) -> LayerVersion:
+    async def publish(self, version: LayerVersion, content: bytes) -> LayerVersion:
         """Keep a zip as the next version of a layer; a number is never used again. The version says all but its number, hash and sizes."""
-        unpacked = await asyncio.to_thread(check_archive, archive)
-        sha256 = code_sha256(archive)
+        archive = await asyncio.to_thread(self._archives.keep, content)
+        unpacked = await asyncio.to_thread(self._archives.unpacked, archive.sha256)
         async with self._turn:
-            await asyncio.to_thread(_write, self._zip(sha256), archive)
             number = max((kept.number for kept in (await self._kept.of(version.arn)).values()), default=0) + 1
-            version = dataclasses.replace(version, number=number, sha256=sha256, size=len(archive), unpacked=unpacked)
+            version = dataclasses.replace(version, number=number, sha256=archive.sha256, size=archive.size, unpacked=unpacked)
             await self._kept.keep(version.arn, str(number), version)
         return version
 
@@ -92,13 +86,11 @@ class Layers:
 
     async def versions(self, arn: str) -> list[LayerVersion]:
         """The versions of a layer, the newest first."""
-        kept = (await self._kept.of(arn)).values()
-        return sorted((version for version in kept if not version.deleted), key=lambda version: -version.number)
+        return _newest_first(await self._kept.all(arn))
 
     async def all(self) -> list[LayerVersion]:
         """All versions of all layers, the newest of each first."""
-        versions = [version for _, _, version in await self._kept.all() if not version.deleted]
-        return sorted(versions, key=lambda version: (version.arn, -version.number))
+        return _newest_first(await self._kept.all())
 
     async def delete(self, arn: str, number: int) -> None:
         """Delete a version. Functions that have it keep it, so its zip stays."""
@@ -106,9 +98,9 @@ class Layers:
         if version is not None:
             await self._kept.keep(arn, str(number), dataclasses.replace(version, deleted=True))
 
-    def archive(self, version: LayerVersion) -> bytes:
-        """The zip that was published."""
-        return self._zip(version.sha256).read_bytes()
+    def zip(self, version: LayerVersion) -> Path | None:
+        """The file with the zip that was published."""
+        return self._archives.zip(version.sha256)
 
     # ---- of a function -----------------------------------------------------------------------------------------------
 
@@ -138,33 +130,14 @@ class Layers:
         found = [await self._kept.find(*arn.rsplit(":", 1)) for arn in arns]
         return [version for version in found if version is not None]
 
-    async def unpacked(self, arns: Sequence[str]) -> str:
+    async def folder(self, arns: Sequence[str]) -> str:
         """The folder that is /opt to a function with these layers; empty where it has none."""
-        versions = await self.of(arns)
-        return str(await asyncio.to_thread(self._unpack, versions)) if versions else ""
-
-    def _unpack(self, versions: Sequence[LayerVersion]) -> Path:
-        name = hashlib.sha256(" ".join(version.sha256 for version in versions).encode()).hexdigest()
-        target = self._folder / "opt" / name
-        if not target.is_dir():
-            unpack_all([self.archive(version) for version in versions], target)
-        return target
-
-    def _zip(self, sha256: str) -> Path:
-        return self._folder / f"{base64.b64decode(sha256).hex()}.zip"
+        hashes = [version.sha256 for version in await self.of(arns)]
+        return str(await asyncio.to_thread(self._archives.together, hashes)) if hashes else ""
 
 
-def _write(path: Path, archive: bytes) -> None:
-    """A file that is whole and on disk, or not there."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    making = path.with_name(f".making-{secrets.token_hex(8)}")
-    with making.open("wb") as file:
-        file.write(archive)
-        file.flush()
-        os.fsync(file.fileno())
-    making.rename(path)
+def _newest_first(kept: Iterable[Owned[LayerVersion]]) -> list[LayerVersion]:
+    return sorted((owned.thing for owned in kept if not owned.thing.deleted), key=lambda version: (version.arn, -version.number))
 
 
 def check_together(code: int, layers: Sequence[LayerVersion]) -> None:
@@ -174,8 +147,3 @@ def check_together(code: int, layers: Sequence[LayerVersion]) -> None:
         raise InvalidParameter(
             reason=f"Function code combined with layers exceeds the maximum allowed size of {UNPACKED_LIMIT} bytes. The actual size is {size} bytes."
         )
-
-
-def path_entries(opt: str, runtime: str) -> tuple[str, ...]:
-    """Where Python looks for modules of layers, after the function's own."""
-    return (f"{opt}/python/lib/{runtime}/site-packages", f"{opt}/python") if opt else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from microlam.model import LATEST
-from microlam.resources.kept import Kept
+from microlam.resources.belongings import Kept
 from microlam.store import Store
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from microlam.errors import Conflict
-from microlam.resources.kept import Kept
+from microlam.resources.belongings import Kept
 from microlam.store import Store
 
 STREAMS = ("kinesis", "dynamodb")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from microlam.errors import InvalidParameter
-from microlam.resources.kept import Kept
+from microlam.resources.belongings import Kept
 from microlam.store import Store
 
 LIMIT = 50

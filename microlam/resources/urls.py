@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from microlam.errors import Conflict
-from microlam.resources.kept import Kept, Owned
+from microlam.resources.belongings import Kept, Owned
 from microlam.store import Store
 
 

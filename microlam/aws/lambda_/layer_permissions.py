@@ -9,7 +9,7 @@ from microlam.aws.lambda_.layers import layer_arn
 from microlam.aws.lambda_.policies import principal_of
 from microlam.aws.protocol import Params
 from microlam.errors import NotFound
-from microlam.resources.policies import PolicyNotFound
+from microlam.resources.resource_policies import PolicyNotFound
 
 _CALL = "GetLayerPolicy"        # AWS's name for it, in its own sentence
 

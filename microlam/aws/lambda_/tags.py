@@ -46,7 +46,7 @@ async def _must_be_taggable(call: Call, arn: str) -> None:
             function, qualifier = split_arn(arn)
             if qualifier:
                 raise InvalidParameter(reason="Tags on function aliases and versions are not supported. Please specify a function ARN.")
-            await must_exist(call, function)
+            must_exist(call, function)
         case "event-source-mapping":
             if await call.attached.source_mappings.find(f"{account_of(arn)}:{region_of(arn)}", name) is None:
                 raise TaggedNotFound(kind="Event source mapping", arn=arn)

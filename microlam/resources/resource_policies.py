@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from microlam.errors import BadRequest, Conflict, NotFound, PreconditionFailed
-from microlam.resources.kept import Kept
+from microlam.resources.belongings import Kept
 from microlam.store import Store
 
 SIZE_LIMIT = 20_480     # bytes of a whole policy
@@ -27,6 +27,10 @@ class StatementNotFound(NotFound):
 
 class PolicyNotFound(NotFound):
     """No policy is associated with the given resource."""
+
+
+class PolicyChanged(PreconditionFailed):
+    """The Revision Id provided does not match the latest Revision Id. Call the {call} API to retrieve the latest Revision Id"""
 
 
 class PolicyTooLong(BadRequest):
@@ -69,7 +73,7 @@ class ResourcePolicies:
             if any(other["Sid"] == statement["Sid"] for other in statements):
                 raise StatementExists(sid=statement["Sid"])
             if revision is not None and (before is None or revision != before.revision):
-                raise PreconditionFailed(call=call)
+                raise PolicyChanged(call=call)
             return await self._keep(arn, qualifier, (*statements, statement))
 
     async def remove(self, arn: str, qualifier: str, sid: str, *, revision: str | None, call: str) -> None:
@@ -82,7 +86,7 @@ class ResourcePolicies:
             if len(left) == len(before.statements):
                 raise StatementNotFound(sid=sid)
             if revision is not None and revision != before.revision:
-                raise PreconditionFailed(call=call)
+                raise PolicyChanged(call=call)
             await (self._keep(arn, qualifier, left) if left else self._kept.forget(arn, qualifier))
 
     async def _keep(self, arn: str, qualifier: str, statements: tuple[Statement, ...]) -> ResourcePolicy:
