@@ -26,6 +26,10 @@ from microlam.errors import FunctionNotFound, Throttled
 from microlam.executors import Credentials
 from microlam.guard import Guard
 from microlam.model import Invocation, Outcome, Version, function_arn
+from microlam.resources.logs import LogGroups
+from microlam.resources.policies import Policies
+from microlam.resources.roles import Roles
+from microlam.resources.sessions import Sessions
 from microlam.store import Store
 
 HELLO = function_arn("hello")
@@ -125,7 +129,11 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 
     async def open_(functions: Functions | None = None, **options: Any) -> Site:
         functions, invoker, said = functions or Functions(), Invoker(), list[str]()
-        wire = Wire(functions, invoker, store, **{"region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options})
+        policies = Policies(store)
+        parts = {"policies": policies, "roles": Roles(store, policies), "sessions": Sessions(store), "logs": LogGroups(store)}
+        wire = Wire(functions, invoker, store, **{
+            **parts, "region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options,
+        })
 
         async def serve(request: web.BaseRequest) -> web.StreamResponse:
             return await wire.serve(request) if wire.wants(request) else web.Response(text="not for the wire")
@@ -408,9 +416,9 @@ async def test_only_calls_of_aws_clients_are_for_the_wire(site: Site, method: st
 @pytest.mark.parametrize(("service", "operation", "params", "named"), [
     ("lambda", "create_function", {"FunctionName": "a", "Role": "r", "Code": {}}, "lambda:CreateFunction"),
     ("lambda", "list_capacity_providers", {}, "lambda:ListCapacityProviders"),
-    ("sts", "get_caller_identity", {}, "sts:GetCallerIdentity"),
+    ("sts", "get_session_token", {}, "sts:GetSessionToken"),
     ("iam", "list_users", {}, "iam:ListUsers"),
-    ("logs", "describe_log_groups", {}, "logs:DescribeLogGroups"),
+    ("logs", "describe_queries", {}, "logs:DescribeQueries"),
     ("dynamodb", "list_tables", {}, "dynamodb:ListTables"),
 ])
 async def test_what_is_not_supported_is_named_in_the_services_own_form(
@@ -432,7 +440,7 @@ async def test_a_page_of_another_site_may_not_call(site: Site) -> None:
 
 @pytest.fixture
 async def locked(open_site: Callable[..., Any]) -> Site:
-    credentials = Credentials(access_key="000000000000", secret_key="handlers", session_token="t")
+    credentials = Credentials(secret_key="handlers", session_token="t")
     opened: Site = await open_site(keys=("AKIDADMIN", "admins"), credentials=credentials)
     return opened
 

@@ -1,13 +1,17 @@
 """One call of one operation: whose it is, when, and the parts it may use."""
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from microlam.aws.protocol import Params
 from microlam.model import Invocation, Outcome, Version
+from microlam.resources.logs import LogGroups
+from microlam.resources.policies import Policies
+from microlam.resources.roles import Roles
+from microlam.resources.sessions import Session, Sessions
 from microlam.store import Store
 
 
@@ -36,17 +40,25 @@ class Invoker(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """Who calls and when; account and region are those that the caller's credentials name."""
+    """Who calls and when; account and region are those that the caller's credentials name, `session` is there where they are of an assumed role."""
 
     functions: Functions
     invoker: Invoker
     store: Store
+    policies: Policies
+    roles: Roles
+    sessions: Sessions
+    logs: LogGroups
+    session: Session | None
     region: str
     account: str
     request_id: str
     now: datetime
     say: Callable[[str], None]
 
+
+# Events of a reply that is a stream: each one's name and members. An operation gives it as the member that the table says streams.
+Events = AsyncIterator[tuple[str, Params]]
 
 # An operation: members in, members out.
 Answer = Callable[[Call, Params], Awaitable[Params]]
