@@ -19,6 +19,10 @@ from microlam.model import Retry, Version
 from microlam.resources.attached import Attached
 from microlam.resources.buckets import Buckets, bucket_folder
 from microlam.resources.layers import Layers
+from microlam.resources.logs import LogGroups
+from microlam.resources.policies import Policies
+from microlam.resources.roles import Roles
+from microlam.resources.sessions import Sessions
 from microlam.settings import Settings
 from microlam.sources.folders import Folders
 from microlam.sources.schedules import Schedules
@@ -54,7 +58,7 @@ class Microlam:
         self.store = await Store.open(settings.data, unwritten=settings.unwritten)
         life.push_async_callback(self.store.close)
         await self.store.recover(self.clock.now())
-        self.credentials = Credentials(access_key=settings.account, secret_key=secrets.token_urlsafe(24), session_token=secrets.token_urlsafe(24))
+        self.credentials = Credentials(secret_key=secrets.token_urlsafe(24), session_token=secrets.token_urlsafe(24))
         self.executors = self._executors()
         for executor in self.executors.values():
             life.push_async_callback(executor.close)
@@ -74,6 +78,10 @@ class Microlam:
         )
         self.invoker.ended.append(self.functions.ended)
         self.buckets = Buckets(self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region)
+        self.policies = Policies(self.store)
+        self.roles = Roles(self.store, self.policies)
+        self.sessions = Sessions(self.store)
+        self.logs = LogGroups(self.store)
         self.schedules = Schedules(self.store, self.triggers, self.clock, wake=self.invoker.wake, catch_up=settings.catch_up, say=self.say)
         self.folders = Folders(self.buckets, self.triggers, self.clock, quiet=settings.file_quiet, poll=settings.poll, say=self.say)
         await self.functions.load()

@@ -36,7 +36,8 @@ class Server:
             admin_token=settings.admin_token, clock=lam.clock,
         )
         self.wire = Wire(
-            lam.functions, lam.invoker, lam.store, lam.attached, region=settings.region, account=settings.account, guard=guard, credentials=lam.credentials,
+            lam.functions, lam.invoker, lam.store, attached=lam.attached, layers=lam.layers, buckets=lam.buckets, policies=lam.policies, roles=lam.roles,
+            sessions=lam.sessions, logs=lam.logs, region=settings.region, account=settings.account, guard=guard, credentials=lam.credentials,
             keys=(settings.access_key, settings.secret_key) if settings.access_key and settings.secret_key else None, say=lam.say,
         )
         self.gateway = Gateway(lam.functions, lam.triggers, lam.invoker, error_page=self.admin.error_page, clock=lam.clock)

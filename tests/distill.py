@@ -36,11 +36,13 @@ OPERATIONS = {name: words.split() for name, words in {
         AssumeRole GetCallerIdentity
     """,
     "iam": """
-        AttachRolePolicy CreatePolicy CreateRole DeletePolicy DeleteRole DeleteRolePolicy DetachRolePolicy GetPolicy GetPolicyVersion GetRole
-        GetRolePolicy ListAttachedRolePolicies ListPolicies ListRolePolicies ListRoles PutRolePolicy
+        AttachRolePolicy CreatePolicy CreatePolicyVersion CreateRole DeletePolicy DeletePolicyVersion DeleteRole DeleteRolePolicy DetachRolePolicy
+        GetPolicy GetPolicyVersion GetRole GetRolePolicy ListAttachedRolePolicies ListEntitiesForPolicy ListInstanceProfilesForRole ListPolicies
+        ListPolicyVersions ListRolePolicies ListRoleTags ListRoles PutRolePolicy SetDefaultPolicyVersion TagRole UntagRole UpdateAssumeRolePolicy UpdateRole
     """,
     "logs": """
-        CreateLogGroup DeleteLogGroup DescribeLogGroups DescribeLogStreams FilterLogEvents GetLogEvents PutRetentionPolicy StartLiveTail
+        CreateLogGroup DeleteLogGroup DeleteRetentionPolicy DescribeLogGroups DescribeLogStreams FilterLogEvents GetLogEvents ListTagsForResource
+        PutRetentionPolicy StartLiveTail TagResource UntagResource
     """,
 }.items()}
 

@@ -35,4 +35,5 @@ def test_the_command_line_lists_what_is_answered_and_what_is_not() -> None:
     for service in SERVICES:
         assert f"{service}:" in said
         assert set(supported()[service]) <= set(said)
-    assert "CreateCapacityProvider" in missing("lambda") and "CreateCapacityProvider" in said
+    assert "CreateCapacityProvider" in missing("lambda")
+    assert "CreateCapacityProvider" in said

@@ -58,7 +58,7 @@ class Lab:
 
 
 def new_processes(folder: Path, **settings: Any) -> Processes:
-    credentials = Credentials(access_key="000000000000", secret_key="secret", session_token="token")
+    credentials = Credentials(secret_key="secret", session_token="token")
     return Processes(folder / "scratch", **{
         "base_environment": {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}, "endpoint_url": "http://127.0.0.1:3000", "credentials": credentials,
         "log_limit": LOG_LIMIT, **settings,

@@ -1,14 +1,21 @@
 """One call of one operation: whose it is, when, and the parts it may use."""
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from microlam.aws.protocol import Params
-from microlam.model import Invocation, Outcome, Version
+from microlam.functions.snapshot import Snapshot
+from microlam.model import Alias, Invocation, Outcome, Version
 from microlam.resources.attached import Attached
+from microlam.resources.buckets import Buckets
+from microlam.resources.layers import Layers
+from microlam.resources.logs import LogGroups
+from microlam.resources.policies import Policies
+from microlam.resources.roles import Roles
+from microlam.resources.sessions import Session, Sessions
 from microlam.store import Store
 
 
@@ -26,6 +33,9 @@ class Functions(Protocol):
 
     async def current(self, arn: str, qualifier: str | None = None) -> Version: ...
     def all(self) -> Sequence[Named]: ...
+    def __contains__(self, arn: str) -> bool: ...
+    def versions(self, arn: str) -> Sequence[Snapshot]: ...
+    def aliases(self, arn: str) -> Sequence[Alias]: ...
 
 
 class Invoker(Protocol):
@@ -37,12 +47,19 @@ class Invoker(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """Who calls and when; account and region are those that the caller's credentials name."""
+    """Who calls and when; account and region are those that the caller's credentials name, `session` is there where they are of an assumed role."""
 
     functions: Functions
     invoker: Invoker
     store: Store
     attached: Attached
+    layers: Layers
+    buckets: Buckets
+    policies: Policies
+    roles: Roles
+    sessions: Sessions
+    logs: LogGroups
+    session: Session | None
     origin: str         # the address at which the caller reached this server, as http://127.0.0.1:3000
     region: str
     account: str
@@ -50,6 +67,9 @@ class Call:
     now: datetime
     say: Callable[[str], None]
 
+
+# Events of a reply that is a stream: each one's name and members. An operation gives it as the member that the table says streams.
+Events = AsyncIterator[tuple[str, Params]]
 
 # An operation: members in, members out.
 Answer = Callable[[Call, Params], Awaitable[Params]]

@@ -26,6 +26,12 @@ class ValidationFailed(BadRequest):
     code = "ValidationException"
 
 
+class Invalid(BadRequest):
+    """{reason}"""
+
+    code = "ValidationError"        # as services of the query protocol call it
+
+
 class Unreadable(BadRequest):
     """{reason}"""
 
@@ -83,6 +89,12 @@ class KeyUnknown(SignatureRefused):
     """The security token included in the request is invalid."""
 
     codes = ("UnrecognizedClientException", "InvalidClientTokenId")
+
+
+class TokenExpired(SignatureRefused):
+    """The security token included in the request is expired"""
+
+    codes = ("ExpiredTokenException", "ExpiredToken")
 
 
 class SignatureWrong(SignatureRefused):

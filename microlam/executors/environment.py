@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from microlam.executors import Credentials
-from microlam.model import Version, region_of
+from microlam.model import Version, account_of, region_of
 
 # Read only when a process starts: a worker with one of these is exec'd and not forked.
 READ_AT_START = ("LD_", "DYLD_", "PYTHON", "MALLOC_", "GLIBC_TUNABLES", "LANG", "LC_", "OPENSSL_")
@@ -35,7 +35,7 @@ def environment_of(
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "AWS_LAMBDA_LOG_FORMAT": version.log_format,
         "AWS_LAMBDA_RUNTIME_API": urlsplit(endpoint_url).netloc,
-        "AWS_ACCESS_KEY_ID": credentials.access_key,
+        "AWS_ACCESS_KEY_ID": account_of(version.arn),
         "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
         "AWS_SESSION_TOKEN": credentials.session_token,
         "AWS_ENDPOINT_URL": endpoint_url,

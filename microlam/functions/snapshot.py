@@ -65,8 +65,9 @@ class Snapshot:
         """What executors run, its code unpacked in `root` and all of its layers in one folder."""
         return Version(
             arn=self.arn, number=self.number, handler=self.handler, runtime=self.runtime, root=root, source=root, sha256=self.sha256,
-            path=(*self.path, *layer_path(layers, self.runtime)), layers=layers, timeout=self.timeout, memory=self.memory, environment=self.environment or {}, concurrency=self.concurrency,
-            executor=self.executor, preload=self.preload, log_format=self.log_format, log_level=self.log_level, log_group=self.log_group, role=self.role,
+            path=(*self.path, *layer_path(layers, self.runtime)), layers=layers, timeout=self.timeout, memory=self.memory,
+            environment=self.environment or {}, concurrency=self.concurrency, executor=self.executor, preload=self.preload,
+            log_format=self.log_format, log_level=self.log_level, log_group=self.log_group, role=self.role,
         )
 
 

@@ -1,4 +1,4 @@
-"""Things that are told to be kept: frozen dataclasses, each a document in the store, on disk when a verb returns."""
+"""Things that belong to others: to a function, a layer, an account; frozen dataclasses, whose fields are written and read by their types."""
 from __future__ import annotations
 
 import dataclasses
@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, get_origin, get_type_hints
 
+from microlam.resources.kept import Kept
 from microlam.store import Document, Store
 
 if TYPE_CHECKING:
@@ -23,36 +24,44 @@ class Owned(NamedTuple, Generic[T]):
     thing: T
 
 
-class Kept(Generic[T]):
-    """The things of one kind: `owner` says whose, `name` which of the owner's."""
+class Belongings(Generic[T]):
+    """The things of one kind: `owner` says whose, `name` which of the owner's. Whoever changes one on the ground of what it was holds `changing`."""
 
     def __init__(self, store: Store, kind: str, cls: type[T]) -> None:
-        self._store, self._kind, self._cls = store, kind, cls
+        self._kept: Kept[Owned[T]] = Kept(
+            store, kind, lambda owned: Document(kind=kind, owner=owned.owner, name=owned.name, body=_written(dataclasses.asdict(owned.thing))),
+            lambda document: Owned(document.owner, document.name, _read(cls, document.body)),
+        )
+        self.changing = self._kept.changing
 
     async def find(self, owner: str, name: str = "") -> T | None:
-        return (await self.of(owner)).get(name)
+        owned = await self._kept.get(owner, name)
+        return owned.thing if owned else None
 
-    async def of(self, owner: str) -> dict[str, T]:
+    async def of(self, owner: str) -> list[Owned[T]]:
         """What one owner has, by name."""
-        return {name: thing for _, name, thing in await self.all(owner)}
+        return sorted(await self._kept.of(owner), key=lambda owned: owned.name)
 
-    async def all(self, owner: str | None = None) -> list[Owned[T]]:
+    async def all(self) -> list[Owned[T]]:
         """What everybody has, by owner and name."""
-        return [Owned(document.owner, document.name, _read(self._cls, document.body)) for document in await self._store.documents(self._kind, owner)]
+        return sorted(await self._kept.everything(), key=lambda owned: (owned.owner, owned.name))
 
     async def keep(self, owner: str, name: str, thing: T) -> None:
         """Keep a thing, in place of the one that was called so."""
-        await self._store.change_documents([Document(kind=self._kind, owner=owner, name=name, body=_written(dataclasses.asdict(thing)))])
+        await self._kept.put(Owned(owner, name, thing))
 
     async def forget(self, owner: str, *names: str) -> None:
         """Forget those of an owner, or all there are."""
-        gone = names or tuple(await self.of(owner))
-        await self._store.change_documents(forget=[Document(kind=self._kind, owner=owner, name=name) for name in gone])
+        for owned in await self._kept.of(owner):
+            if not names or owned.name in names:
+                await self._kept.remove(owned)
 
+
+# ---- documents -------------------------------------------------------------------------------------------------------
 
 def _read(cls: type[T], body: Mapping[str, Any]) -> T:
     hints = _hints(cls)
-    return cls(**{name: _value(hints[name], value) for name, value in body.items() if name in hints})
+    return cls(**{name: _value(hints[name], value) for name, value in body.items()})
 
 
 @cache
@@ -63,7 +72,7 @@ def _hints(cls: type[Any]) -> Mapping[str, Any]:
 def _value(hint: Any, value: Any) -> Any:
     if isinstance(value, str) and (hint is datetime or datetime in getattr(hint, "__args__", ())):
         return datetime.fromisoformat(value)
-    return tuple(value) if isinstance(value, list) and get_origin(hint) is tuple else value
+    return tuple(value) if isinstance(value, list) and (get_origin(hint) is tuple or any(get_origin(one) is tuple for one in hint.__args__)) else value
 
 
 def _written(value: Any) -> Any:

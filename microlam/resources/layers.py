@@ -15,7 +15,7 @@ from pathlib import Path
 from microlam.archives import UNPACKED_LIMIT, Archives
 from microlam.errors import InvalidParameter
 from microlam.model import region_of
-from microlam.resources.belongings import Kept, Owned
+from microlam.resources.belongings import Belongings, Owned
 from microlam.store import Store
 
 MOST_LAYERS = 5
@@ -63,9 +63,8 @@ class Layers:
     """The layers of everybody, by ARN; `folder` holds their zips, and what they are unpacked to."""
 
     def __init__(self, store: Store, folder: Path) -> None:
-        self._kept = Kept(store, "layer-version", LayerVersion)
+        self._kept = Belongings(store, "layer-version", LayerVersion)
         self._archives = Archives(folder)
-        self._turn = asyncio.Lock()
 
     # ---- versions ----------------------------------------------------------------------------------------------------
 
@@ -73,8 +72,8 @@ class Layers:
         """Keep a zip as the next version of a layer; a number is never used again. The version says all but its number, hash and sizes."""
         archive = await asyncio.to_thread(self._archives.keep, content)
         unpacked = await asyncio.to_thread(self._archives.unpacked, archive.sha256)
-        async with self._turn:
-            number = max((kept.number for kept in (await self._kept.of(version.arn)).values()), default=0) + 1
+        async with self._kept.changing:
+            number = max((owned.thing.number for owned in await self._kept.of(version.arn)), default=0) + 1
             version = dataclasses.replace(version, number=number, sha256=archive.sha256, size=archive.size, unpacked=unpacked)
             await self._kept.keep(version.arn, str(number), version)
         return version
@@ -86,7 +85,7 @@ class Layers:
 
     async def versions(self, arn: str) -> list[LayerVersion]:
         """The versions of a layer, the newest first."""
-        return _newest_first(await self._kept.all(arn))
+        return _newest_first(await self._kept.of(arn))
 
     async def all(self) -> list[LayerVersion]:
         """All versions of all layers, the newest of each first."""

@@ -1,7 +1,6 @@
 """Resource policies: who may do what with one thing, as statements in IAM's own language."""
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from microlam.errors import BadRequest, Conflict, NotFound, PreconditionFailed
-from microlam.resources.belongings import Kept
+from microlam.resources.belongings import Belongings
 from microlam.store import Store
 
 SIZE_LIMIT = 20_480     # bytes of a whole policy
@@ -59,15 +58,14 @@ class ResourcePolicies:
     """
 
     def __init__(self, store: Store) -> None:
-        self._kept = Kept(store, "policy", ResourcePolicy)
-        self._turn = asyncio.Lock()
+        self._kept = Belongings(store, "resource-policy", ResourcePolicy)
 
     async def find(self, arn: str, qualifier: str = "") -> ResourcePolicy | None:
         return await self._kept.find(arn, qualifier)
 
     async def add(self, arn: str, qualifier: str, statement: Statement, *, revision: str | None, call: str) -> ResourcePolicy:
         """Add a statement under a name that none has yet; gives the policy as it is now."""
-        async with self._turn:
+        async with self._kept.changing:
             before = await self.find(arn, qualifier)
             statements = before.statements if before else ()
             if any(other["Sid"] == statement["Sid"] for other in statements):
@@ -78,7 +76,7 @@ class ResourcePolicies:
 
     async def remove(self, arn: str, qualifier: str, sid: str, *, revision: str | None, call: str) -> None:
         """Remove a statement by its name."""
-        async with self._turn:
+        async with self._kept.changing:
             before = await self.find(arn, qualifier)
             if before is None:
                 raise PolicyNotFound()
