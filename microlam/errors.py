@@ -171,7 +171,7 @@ class VersionInUse(Conflict):
 
 
 class PreconditionFailed(MicrolamError):
-    """The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"""
+    """The Revision Id provided does not match the latest Revision Id. Call the {call} API to retrieve the latest Revision Id"""
 
     code, status = "PreconditionFailedException", 412
 

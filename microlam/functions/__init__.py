@@ -1,7 +1,7 @@
 """The functions: those of the folder and those created through the API, their versions and aliases, and what code each name means now.
 
 Reading order: reading (one file) → listing (the folder) → discovery (the decision) → folder (how a save becomes new code);
-snapshot (what is kept) → rules (what may be asked) → kept (the shelves) → registry (the verbs).
+snapshot (what is kept) → rules (what may be asked) → shelves (where it is kept) → registry (the verbs).
 """
 from __future__ import annotations
 

@@ -133,6 +133,13 @@ class FolderFunctions:
             raise MicrolamError(reason=f"{live.plan.found.name}: {(live.trouble or {}).get('errorMessage')}")
         return live.good
 
+    async def glance(self, arn: str) -> Version:
+        """The version that would serve now, to be looked at: for a function that was never used nothing is installed, nor imported."""
+        live = self._live.get(arn)
+        if live is None:
+            raise FunctionNotFound(arn=arn)
+        return await self.current(arn) if live.good is not None else live.plan.version(arn, await asyncio.to_thread(self._looker.copy, live.plan))
+
     def ended(self, invocation: Invocation, outcome: Outcome) -> None:
         """Take note of how the first import of a version went: a request's own worker did it, nobody else heard."""
         live = self._live.get(invocation.arn)

@@ -5,8 +5,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from microlam.functions.kept import Shelf
 from microlam.functions.rules import shares
+from microlam.functions.shelves import Shelf
 from microlam.model import LATEST, Outcome, Version
 
 READY, FAILED = "ready", "failed"

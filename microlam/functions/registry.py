@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from uuid import UUID
 
 from microlam.archives import Archive, Archives, folder_around
 from microlam.clock import Clock, SystemClock
@@ -18,8 +19,8 @@ from microlam.errors import AliasExists, AliasNotFound, BadArchive, FunctionExis
 from microlam.functions import documents, rules
 from microlam.functions.concurrency import Concurrency
 from microlam.functions.folder import FolderFunctions, Function, TriggerTable
-from microlam.functions.kept import Documents, Kept, Shelf, latest_first, previous
 from microlam.functions.provisioning import Provisioning
+from microlam.functions.shelves import Documents, Shelf, Shelves, latest_first, previous
 from microlam.functions.snapshot import ACTIVE, CREATING, UPDATING, Change, Snapshot, difference, plain
 from microlam.model import LATEST, Alias, Invocation, Outcome, Version, chosen_version, function_arn, new_id
 from microlam.packages import zip_of
@@ -50,8 +51,8 @@ class Functions:
             is_warm=is_warm, bucket_folder=bucket_folder,
         )
         self._archives = Archives(data.resolve() / "code")
-        self._kept = Kept(store, self._clock)
-        self.concurrency = Concurrency(self._kept, self._clock, Provisioning(self._load, warm, retire), self._start)
+        self._shelves = Shelves(store, self._clock)
+        self.concurrency = Concurrency(self._shelves, self._clock, Provisioning(self._load, warm, retire), self._start)
         self._zipped: dict[str, Archive] = {}       # by the folder that was zipped
         self._tasks: set[asyncio.Task[None]] = set()
         self.forgotten: list[Forgotten] = []
@@ -67,16 +68,16 @@ class Functions:
 
     def __contains__(self, arn: str) -> bool:
         """Whether there is such a function, be it that only its versions are left."""
-        return arn in self._folder or (arn in self._kept.shelves and not self._kept.shelves[arn].empty)
+        return arn in self._folder or (arn in self._shelves.by_arn and not self._shelves.by_arn[arn].empty)
 
     def all(self) -> Sequence[Function]:
         """Every function that has a `$LATEST`, by ARN."""
-        created = [_created(shelf.latest, shelf.loaded.get(LATEST)) for shelf in self._kept.shelves.values() if shelf.latest and shelf.arn not in self._folder]
+        created = [_created(shelf.latest, shelf.loaded.get(LATEST)) for shelf in self._shelves.by_arn.values() if shelf.latest and shelf.arn not in self._folder]
         return sorted([*self._folder.all(), *created], key=lambda function: function.arn)
 
     def bereft(self) -> Sequence[str]:
         """The ARNs of functions whose file is gone, and of which there are versions still."""
-        return sorted(shelf.arn for shelf in self._kept.shelves.values() if shelf.versions and not shelf.latest and shelf.arn not in self._folder)
+        return sorted(shelf.arn for shelf in self._shelves.by_arn.values() if shelf.versions and not shelf.latest and shelf.arn not in self._folder)
 
     def file(self, arn: str) -> Path | None:
         """The file that makes a function; None for one that was created through the API."""
@@ -85,7 +86,7 @@ class Functions:
     @property
     def warnings(self) -> Sequence[str]:
         """What is odd about the folder as a whole."""
-        hidden = [shelf.latest.name for shelf in self._kept.shelves.values() if shelf.latest and shelf.arn in self._folder]
+        hidden = [shelf.latest.name for shelf in self._shelves.by_arn.values() if shelf.latest and shelf.arn in self._folder]
         return (*self._folder.warnings, *(f"{name} was created through the API too; the folder's {name} is what runs. Rename one." for name in sorted(hidden)))
 
     # ---- which code --------------------------------------------------------------------------------------------------
@@ -94,7 +95,7 @@ class Functions:
         """The version that an invocation by this name gets now. Asked for every invocation: what is loaded costs a look-up."""
         if qualifier is None or qualifier == LATEST:
             return await self._current_latest(arn)
-        shelf = self._kept.shelves.get(arn)
+        shelf = self._shelves.by_arn.get(arn)
         if shelf is None:
             raise FunctionNotFound(arn=f"{arn}:{qualifier}")
         alias = shelf.aliases.get(qualifier)
@@ -106,7 +107,7 @@ class Functions:
     async def _current_latest(self, arn: str) -> Version:
         if arn in self._folder:
             return await self._folder.current(arn)
-        shelf = self._kept.shelves.get(arn)
+        shelf = self._shelves.by_arn.get(arn)
         if shelf is None or shelf.latest is None:
             raise FunctionNotFound(arn=arn)
         return shelf.loaded.get(LATEST) or await self._load(shelf, LATEST)
@@ -134,7 +135,7 @@ class Functions:
             with suppress(FunctionNotFound):
                 return await self._latest(arn)
             raise FunctionNotFound(arn=f"{arn}:{qualifier}" if qualifier else arn)
-        shelf = self._kept.shelf(arn)
+        shelf = self._shelves.look(arn)
         number = shelf.aliases[qualifier].number if qualifier in shelf.aliases else qualifier
         if number == LATEST:
             return await self._latest(arn)
@@ -144,47 +145,43 @@ class Functions:
 
     async def _latest(self, arn: str) -> Snapshot:
         if arn in self._folder:
-            return await self._snapshot_of_files(arn)
-        shelf = self._kept.shelf(arn)
+            return await self._snapshot_of_files(await self._folder.glance(arn))
+        shelf = self._shelves.look(arn)
         while shelf.latest is not None and shelf.latest.status != ACTIVE and shelf.settling is not None:
             await asyncio.shield(shelf.settling)
         if shelf.latest is None:
             raise FunctionNotFound(arn=arn)
         return shelf.latest
 
-    async def _snapshot_of_files(self, arn: str) -> Snapshot:
+    async def _snapshot_of_files(self, version: Version) -> Snapshot:
         """What the folder's files are now, zipped: what a publication would number."""
-        version = await self._folder.current(arn)
         archive = self._zipped.get(version.root)
         if archive is None:
             archive = self._zipped[version.root] = await asyncio.to_thread(lambda: self._archives.put(zip_of(Path(version.root))))
-        revision = f"{version.key[:8]}-{version.key[8:12]}-{version.key[12:16]}-{version.key[16:20]}-{version.key[20:]}"
         return Snapshot(
-            arn=arn, sha256=archive.sha256, size=archive.size, handler=version.handler, runtime=version.runtime, timeout=version.timeout,
+            arn=version.arn, sha256=archive.sha256, size=archive.size, handler=version.handler, runtime=version.runtime, timeout=version.timeout,
             memory=version.memory, environment=dict(version.environment) or None, log_format=version.log_format, path=version.path,
-            concurrency=version.concurrency, executor=version.executor, preload=version.preload, modified=self._folder.modified(arn),
-            revision=f"{revision[:36]}{'0' * (36 - len(revision[:36]))}",
+            concurrency=version.concurrency, executor=version.executor, preload=version.preload, modified=self._folder.modified(version.arn),
+            revision=str(UUID(version.key)),
         )
 
     def versions(self, arn: str) -> list[Snapshot]:
         """The numbered versions, the newest first."""
-        shelf = self._kept.shelves.get(arn)
-        return latest_first(shelf.versions) if shelf else []
+        return latest_first(self._shelves.look(arn).versions)
 
     def aliases(self, arn: str) -> list[Alias]:
         """The aliases, by name."""
-        shelf = self._kept.shelves.get(arn)
-        return [alias for _, alias in sorted(shelf.aliases.items())] if shelf else []
+        return [alias for _, alias in sorted(self._shelves.look(arn).aliases.items())]
 
     def alias(self, arn: str, name: str) -> Alias:
-        shelf = self._kept.shelves.get(arn)
-        if shelf is None or name not in shelf.aliases:
+        alias = self._shelves.look(arn).aliases.get(name)
+        if alias is None:
             raise AliasNotFound(arn=f"{arn}:{name}")
-        return shelf.aliases[name]
+        return alias
 
     async def changes(self, arn: str) -> list[Change]:
         """What was done to a function and to what is its own, the newest first; also after it is gone."""
-        return await self._kept.changes(arn)
+        return await self._shelves.changes(arn)
 
     def zip(self, snapshot: Snapshot) -> Path | None:
         """The file with a version's zip."""
@@ -194,13 +191,13 @@ class Functions:
 
     async def create(self, draft: Snapshot, code: bytes, *, origin: str, publish: bool = False) -> Snapshot:
         """Create a function from a zip; with `publish`, what comes back has the number of its first version."""
-        shelf = self._kept.shelf(draft.arn)
+        shelf = self._shelves.of(draft.arn)
         async with shelf.lock:
             if draft.arn in self:
                 raise FunctionExists(name=draft.name)
             archive = await self._archive(code, draft.handler)
             latest = self._stamped(draft, sha256=archive.sha256, size=archive.size, status=CREATING)
-            await self._kept.commit(self._kept.entry(draft.arn, "created", "function", origin=origin, after=plain(latest)), [documents.of_function(latest)])
+            await self._shelves.commit(self._shelves.entry(draft.arn, "created", "function", origin=origin, after=plain(latest)), [documents.of_function(latest)])
             self._show_latest(shelf, latest)
             if not publish:
                 return latest
@@ -230,11 +227,11 @@ class Functions:
 
     async def touch(self, arn: str) -> None:
         """Note that something that belongs to a function has changed: it gets a new revision."""
-        shelf = self._kept.shelf(arn)
+        shelf = self._shelves.of(arn)
         async with shelf.lock:
             if shelf.latest is not None:
                 touched = replace(shelf.latest, revision=new_id())
-                await self._kept.keep(documents.of_function(touched))
+                await self._shelves.keep(documents.of_function(touched))
                 shelf.latest = touched
 
     async def delete(self, arn: str, *, origin: str) -> None:
@@ -243,9 +240,9 @@ class Functions:
         async with shelf.lock:
             gone = [*map(documents.of_version, shelf.versions.values()), *map(documents.of_alias, shelf.aliases.values()),
                     *map(documents.of_provision, shelf.provisions.values()), *([documents.of_function(shelf.latest)] if shelf.latest else []),
-                    *([documents.of_reserve(arn, 0)] if arn in self._kept.reserved else [])]
+                    *([documents.of_reserve(arn, 0)] if arn in self._shelves.reserved else [])]
             before = plain(shelf.latest) if shelf.latest else None
-            await self._kept.commit(self._kept.entry(arn, "deleted", "function", origin=origin, before=before), forget=gone)
+            await self._shelves.commit(self._shelves.entry(arn, "deleted", "function", origin=origin, before=before), forget=gone)
             ended = [*shelf.loaded.values(), *shelf.kept_warm.values()]
             shelf.latest = None
             for things in (shelf.versions, shelf.aliases, shelf.provisions, shelf.loaded, shelf.kept_warm):
@@ -259,12 +256,12 @@ class Functions:
             raise rules.KeptInFolder(name=arn.rpartition(":")[2], file=self._folder.file(arn))
         if arn not in self:
             raise FunctionNotFound(arn=arn)
-        return self._kept.shelf(arn)
+        return self._shelves.of(arn)
 
     async def _before_change(self, shelf: Shelf, revision: str | None) -> Snapshot:
         latest = await self._latest(shelf.arn)
         if revision is not None and revision != latest.revision:
-            raise PreconditionFailed()
+            raise PreconditionFailed(call="GetFunction/GetAlias")
         return latest
 
     async def _archive(self, code: bytes, handler: str) -> Archive:
@@ -280,7 +277,7 @@ class Functions:
     async def _change_latest(self, shelf: Shelf, before: Snapshot, wished: Snapshot, what: str, origin: str) -> Snapshot:
         latest = self._stamped(wished, status=UPDATING)
         old, new = difference(before, latest)
-        await self._kept.commit(self._kept.entry(shelf.arn, what, "function", origin=origin, before=old, after=new), [documents.of_function(latest)])
+        await self._shelves.commit(self._shelves.entry(shelf.arn, what, "function", origin=origin, before=old, after=new), [documents.of_function(latest)])
         self._show_latest(shelf, latest)
         return latest
 
@@ -295,7 +292,7 @@ class Functions:
         try:
             version = await self._load(shelf, LATEST)
             if shelf.latest is latest:
-                await self._kept.keep(documents.of_function(active))
+                await self._shelves.keep(documents.of_function(active))
         finally:
             if shelf.latest is latest:
                 shelf.latest = active       # whatever hindered it is for the first invocation to tell
@@ -308,28 +305,28 @@ class Functions:
         self, arn: str, *, origin: str, description: str | None = None, revision: str | None = None, sha256: str | None = None
     ) -> Snapshot:
         """Number what `$LATEST` is now; while nothing has changed since, that is the last number again."""
-        shelf = self._kept.shelf(arn)
+        shelf = self._shelves.of(arn)
         async with shelf.lock:
-            latest = await self._latest(arn)
+            latest = await (self._snapshot_of_files(await self._folder.current(arn)) if arn in self._folder else self._latest(arn))
             if sha256 is not None and sha256 != latest.sha256:
                 raise rules.OtherCode(asked=sha256, found=latest.sha256)
             if revision is not None and revision != latest.revision:
-                raise PreconditionFailed()
+                raise PreconditionFailed(call="GetFunction/GetAlias")
             return await self._publish(shelf, latest, description, origin)
 
     async def _publish(self, shelf: Shelf, latest: Snapshot, description: str | None, origin: str) -> Snapshot:
         last = shelf.versions.get(str(shelf.last))
         if last is not None and last.content == latest.fingerprint:
             return last
-        number, numbering = self._kept.numbered(shelf)
+        number, numbering = self._shelves.numbered(shelf)
         published = self._stamped(
             latest, number=number, status=ACTIVE, content=latest.fingerprint, description=latest.description if description is None else description,
         )
         version = await self._version(published)
         if shelf.arn in self._folder:
             await self._import(version)
-        entry = self._kept.entry(shelf.arn, "published", "version", number, origin=origin, after=plain(published))
-        await self._kept.commit(entry, [documents.of_version(published), numbering])
+        entry = self._shelves.entry(shelf.arn, "published", "version", number, origin=origin, after=plain(published))
+        await self._shelves.commit(entry, [documents.of_version(published), numbering])
         shelf.versions[number], shelf.loaded[number], shelf.last = published, version, int(number)
         return published
 
@@ -345,7 +342,7 @@ class Functions:
 
     async def delete_version(self, arn: str, number: str, *, origin: str) -> None:
         """Delete a version that no alias names; its number is not given again."""
-        shelf = self._kept.shelf(arn)
+        shelf = self._shelves.of(arn)
         async with shelf.lock:
             snapshot = shelf.versions.get(number)
             if snapshot is None:
@@ -354,8 +351,8 @@ class Functions:
             if using:
                 raise VersionInUse(aliases=", ".join(using))
             provisions = [documents.of_provision(shelf.provisions[number])] if number in shelf.provisions else []
-            entry = self._kept.entry(arn, "deleted", "version", number, origin=origin, before=plain(snapshot))
-            await self._kept.commit(entry, forget=[documents.of_version(snapshot), *provisions])
+            entry = self._shelves.entry(arn, "deleted", "version", number, origin=origin, before=plain(snapshot))
+            await self._shelves.commit(entry, forget=[documents.of_version(snapshot), *provisions])
             del shelf.versions[number]
             shelf.provisions.pop(number, None)
             ended = [version for version in (shelf.loaded.pop(number, None), shelf.kept_warm.pop((number, number), None)) if version]
@@ -374,7 +371,7 @@ class Functions:
         self, arn: str, name: str, number: str, *, origin: str, other: str | None = None, weight: float = 0.0, description: str = ""
     ) -> Alias:
         """Name a version; an `other` one gets the share `weight` of what is invoked by that name."""
-        shelf = self._kept.shelf(arn)
+        shelf = self._shelves.of(arn)
         async with shelf.lock:
             alias = Alias(arn=arn, name=name, number=number, other=other, weight=weight, description=description, revision=new_id())
             if arn not in self:
@@ -385,16 +382,16 @@ class Functions:
 
     async def update_alias(self, arn: str, name: str, changes: Mapping[str, object], *, origin: str, revision: str | None = None) -> Alias:
         """Change fields of an alias: `number`, `other` with `weight`, `description`."""
-        shelf = self._kept.shelf(arn)
+        shelf = self._shelves.of(arn)
         async with shelf.lock:
             before = self.alias(arn, name)
             if revision is not None and revision != before.revision:
-                raise PreconditionFailed()
+                raise PreconditionFailed(call="GetFunction/GetAlias")
             return await self._put_alias(shelf, replace(before, **changes), "changed", origin)  # type: ignore[arg-type]
 
     async def promote(self, arn: str, name: str, *, origin: str) -> Alias:
         """Let the other version of an alias have all of it."""
-        shelf = self._kept.shelf(arn)
+        shelf = self._shelves.of(arn)
         async with shelf.lock:
             alias = self.alias(arn, name)
             if alias.other is None:
@@ -403,26 +400,26 @@ class Functions:
 
     async def rollback(self, arn: str, name: str, *, origin: str) -> Alias:
         """Take the share of the other version back; where there is none, go back to the version that the alias named before."""
-        shelf = self._kept.shelf(arn)
+        shelf = self._shelves.of(arn)
         async with shelf.lock:
             alias = self.alias(arn, name)
             if alias.other is not None:
                 return await self._put_alias(shelf, replace(alias, other=None, weight=0.0), "changed", origin)
-            number = previous(await self._kept.changes(arn), name)
+            number = previous(await self._shelves.changes(arn), name)
             if number is None or (number != LATEST and number not in shelf.versions):
                 raise rules.NothingBefore(alias=f"{arn.rpartition(':')[2]}:{name}", number=alias.number)
             return await self._put_alias(shelf, replace(alias, number=number), "rolled back", origin)
 
     async def delete_alias(self, arn: str, name: str, *, origin: str) -> None:
         """Delete an alias; the versions it names stay."""
-        shelf = self._kept.shelf(arn)
+        shelf = self._shelves.of(arn)
         async with shelf.lock:
             alias = shelf.aliases.get(name)
             if alias is None:
                 return
             provisions = [documents.of_provision(shelf.provisions[name])] if name in shelf.provisions else []
-            entry = self._kept.entry(arn, "deleted", "alias", name, origin=origin, before=asdict(alias))
-            await self._kept.commit(entry, forget=[documents.of_alias(alias), *provisions])
+            entry = self._shelves.entry(arn, "deleted", "alias", name, origin=origin, before=asdict(alias))
+            await self._shelves.commit(entry, forget=[documents.of_alias(alias), *provisions])
             del shelf.aliases[name]
             shelf.provisions.pop(name, None)
         self.concurrency.settle(shelf)
@@ -431,10 +428,10 @@ class Functions:
     async def _put_alias(self, shelf: Shelf, wished: Alias, what: str, origin: str) -> Alias:
         alias, before = replace(wished, revision=new_id()), shelf.aliases.get(wished.name)
         rules.check_alias(alias, shelf.versions)
-        entry = self._kept.entry(
+        entry = self._shelves.entry(
             shelf.arn, what, "alias", alias.name, origin=origin, before=asdict(before) if before else None, after=asdict(alias),
         )
-        await self._kept.commit(entry, [documents.of_alias(alias)])
+        await self._shelves.commit(entry, [documents.of_alias(alias)])
         shelf.aliases[alias.name] = alias
         self.concurrency.moved(shelf, alias.name)
         return alias
@@ -447,10 +444,10 @@ class Functions:
 
     async def load(self) -> None:
         """Find the functions; raises BrokenToml where the folder's configuration cannot be read. Nothing is imported nor copied."""
-        await self._kept.load()
+        await self._shelves.load()
         await self._folder.load()
         self.concurrency.load()
-        await asyncio.to_thread(self._archives.remove_all_but, self._kept.archives())
+        await asyncio.to_thread(self._archives.remove_all_but, self._shelves.archives())
 
     async def look(self) -> None:
         """Notice now what has changed in the folder."""

@@ -28,10 +28,6 @@ class PolicyNotFound(NotFound):
     """No policy is associated with the given resource."""
 
 
-class PolicyChanged(PreconditionFailed):
-    """The Revision Id provided does not match the latest Revision Id. Call the {call} API to retrieve the latest Revision Id"""
-
-
 class PolicyTooLong(BadRequest):
     """The final policy size ({size}) is bigger than the limit ({limit})."""
 
@@ -71,7 +67,7 @@ class ResourcePolicies:
             if any(other["Sid"] == statement["Sid"] for other in statements):
                 raise StatementExists(sid=statement["Sid"])
             if revision is not None and (before is None or revision != before.revision):
-                raise PolicyChanged(call=call)
+                raise PreconditionFailed(call=call)
             return await self._keep(arn, qualifier, (*statements, statement))
 
     async def remove(self, arn: str, qualifier: str, sid: str, *, revision: str | None, call: str) -> None:
@@ -84,7 +80,7 @@ class ResourcePolicies:
             if len(left) == len(before.statements):
                 raise StatementNotFound(sid=sid)
             if revision is not None and revision != before.revision:
-                raise PolicyChanged(call=call)
+                raise PreconditionFailed(call=call)
             await (self._keep(arn, qualifier, left) if left else self._kept.forget(arn, qualifier))
 
     async def _keep(self, arn: str, qualifier: str, statements: tuple[Statement, ...]) -> ResourcePolicy:

@@ -42,12 +42,12 @@ class Shelf:
         return self.latest is None and not self.versions and not self.aliases
 
 
-class Kept:
+class Shelves:
     """Every function's shelf, by ARN; `reserved` holds those functions' concurrency that have one reserved."""
 
     def __init__(self, store: Documents, clock: Clock) -> None:
         self._store, self._clock = store, clock
-        self.shelves: dict[str, Shelf] = {}
+        self.by_arn: dict[str, Shelf] = {}
         self.reserved: dict[str, int] = {}
 
     async def load(self) -> None:
@@ -56,32 +56,36 @@ class Kept:
             account, _, region = document.owner.partition(":")
             latest = documents.read_snapshot(document)
             # A server that ended while code was made ready does that again at its first use.
-            self.shelf(function_arn(document.name, region, account)).latest = latest.with_status(ACTIVE)
+            self.of(function_arn(document.name, region, account)).latest = latest.with_status(ACTIVE)
         for document in await self._store.documents("version"):
-            self.shelf(document.owner).versions[document.name] = documents.read_snapshot(document)
+            self.of(document.owner).versions[document.name] = documents.read_snapshot(document)
         for document in await self._store.documents("alias"):
-            self.shelf(document.owner).aliases[document.name] = documents.read_alias(document)
+            self.of(document.owner).aliases[document.name] = documents.read_alias(document)
         for document in await self._store.documents("provision"):
-            self.shelf(document.owner).provisions[document.name] = documents.read_provision(document)
+            self.of(document.owner).provisions[document.name] = documents.read_provision(document)
         for document in await self._store.documents("numbering"):
-            self.shelf(document.owner).last = document.body["last"]
+            self.of(document.owner).last = document.body["last"]
         self.reserved |= {document.owner: document.body["reserved"] for document in await self._store.documents("reserve")}
 
-    def shelf(self, arn: str) -> Shelf:
+    def of(self, arn: str) -> Shelf:
         """A function's shelf, made where there is none."""
-        shelf = self.shelves.get(arn)
+        shelf = self.by_arn.get(arn)
         if shelf is None:
-            shelf = self.shelves[arn] = Shelf(arn)
+            shelf = self.by_arn[arn] = Shelf(arn)
         return shelf
 
-    def of(self, arn: str) -> Iterator[Shelf]:
+    def look(self, arn: str) -> Shelf:
+        """A function's shelf to look at; an empty one where there is none."""
+        return self.by_arn.get(arn) or Shelf(arn)
+
+    def beside(self, arn: str) -> Iterator[Shelf]:
         """The shelves of the same account and region."""
         owner = documents.owner_of(arn)
-        return (shelf for shelf in self.shelves.values() if documents.owner_of(shelf.arn) == owner)
+        return (shelf for shelf in self.by_arn.values() if documents.owner_of(shelf.arn) == owner)
 
     def archives(self) -> set[str]:
         """The hashes of all code that is still of use."""
-        snapshots = [snapshot for shelf in self.shelves.values() for snapshot in (shelf.latest, *shelf.versions.values()) if snapshot]
+        snapshots = [snapshot for shelf in self.by_arn.values() for snapshot in (shelf.latest, *shelf.versions.values()) if snapshot]
         return {snapshot.sha256 for snapshot in snapshots}
 
     # ---- changes -------------------------------------------------------------------------------------------------
