@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import boto3
@@ -71,6 +71,9 @@ class Functions:
 
     def aliases(self, arn: str) -> list[Alias]:
         return []
+
+    def zip(self, sha256: str) -> None:
+        return None
 
     def all(self) -> list[Function]:
         return [Function(arn.rpartition(":")[2], arn) for arn in sorted({arn for arn, _ in self.versions_of})]
@@ -147,7 +150,7 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         triggers = Triggers()
         buckets = Buckets(tmp_path, tmp_path, store=store, triggers=triggers, wake=lambda: None, region="us-east-1")
         parts = {"attached": Attached(store), "layers": Layers(store, tmp_path / "layers"), "buckets": buckets, "policies": policies, "roles": Roles(store, policies), "sessions": Sessions(store), "logs": LogGroups(store)}
-        wire = Wire(functions, invoker, store, **{
+        wire = Wire(cast("Any", functions), invoker, store, **{
             **parts, "region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options,
         })
 
@@ -430,7 +433,6 @@ async def test_only_calls_of_aws_clients_are_for_the_wire(site: Site, method: st
 
 
 @pytest.mark.parametrize(("service", "operation", "params", "named"), [
-    ("lambda", "create_function", {"FunctionName": "a", "Role": "r", "Code": {}}, "lambda:CreateFunction"),
     ("lambda", "list_capacity_providers", {}, "lambda:ListCapacityProviders"),
     ("sts", "get_session_token", {}, "sts:GetSessionToken"),
     ("iam", "list_users", {}, "iam:ListUsers"),

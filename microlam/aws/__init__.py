@@ -12,7 +12,8 @@ from multidict import istr
 
 from microlam.aws import iam, lambda_, logs, sts
 from microlam.aws.binding import WireRequest
-from microlam.aws.call import Answers, Call, Events, Functions, Invoker
+from microlam.aws.call import Answers, Call, Events, Invoker
+from microlam.aws.downloads import PREFIX, Downloads
 from microlam.aws.elsewhere import remedy
 from microlam.aws.errors import (
     KeyUnknown,
@@ -30,6 +31,7 @@ from microlam.aws.signature import Scope, Signed, claimed_scope, dechunked, is_v
 from microlam.aws.tables import MODELS, Operation, Table
 from microlam.errors import MicrolamError, NotFound, RequestTooLarge
 from microlam.executors import Credentials
+from microlam.functions import Functions
 from microlam.gateway.body import read_body
 from microlam.guard import Guard
 from microlam.model import SYNC_PAYLOAD_LIMIT, new_id
@@ -76,6 +78,7 @@ class Wire:
         self.functions, self.invoker, self.store, self.buckets = functions, invoker, store, buckets
         self.attached, self.layers = attached, layers
         self.policies, self.roles, self.sessions, self.logs = policies, roles, sessions, logs
+        self.downloads = Downloads({"code": functions.zip, "layer": layers.zip})
         self.region, self.account, self.guard = region, account, guard
         self.silence, self.deadline = silence, deadline
         self._keys, self._credentials = keys, credentials
@@ -91,7 +94,7 @@ class Wire:
         authorization = headers.get(hdrs.AUTHORIZATION)
         if (authorization is not None and authorization.startswith("AWS4-")) or "X-Amz-Credential=" in target:
             return self._wants_signed(target, _TARGET in headers, authorization)
-        return _TARGET in headers or (target.startswith("/2") and _DATED.match(target) is not None)
+        return _TARGET in headers or (target.startswith("/2") and _DATED.match(target) is not None) or target.startswith(PREFIX)
 
     def _wants_signed(self, target: str, targeted: bool, authorization: str | None) -> bool:
         path, _, query = target.partition("?")
@@ -131,6 +134,8 @@ class Wire:
         try:
             if self.guard is not None:
                 self.guard.admit(request)
+            if path.startswith(PREFIX):
+                return await self.downloads.serve(request)
             reply = await self._answer(request, path, query, service, scope, request_id)
         except MicrolamError as error:
             reply = service.fail(error, request_id)
@@ -182,7 +187,7 @@ class Wire:
             functions=self.functions, invoker=self.invoker, store=self.store, attached=self.attached, layers=self.layers, buckets=self.buckets,
             policies=self.policies, roles=self.roles, sessions=self.sessions, logs=self.logs, session=session,
             origin=f"{request.scheme}://{request.host}", region=scope.region if scope is not None else self.region, account=account, request_id=request_id,
-            now=datetime.now(UTC), say=self._say_once,
+            downloads=self.downloads, now=datetime.now(UTC), face="api", say=self._say_once,
         )
 
     def _say_once(self, line: str | None) -> None:

@@ -1,14 +1,15 @@
 """One call of one operation: whose it is, when, and the parts it may use."""
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from microlam.aws.downloads import Downloads
 from microlam.aws.protocol import Params
-from microlam.functions.snapshot import Snapshot
-from microlam.model import Alias, Invocation, Outcome, Version
+from microlam.functions import Functions
+from microlam.model import Invocation, Outcome, Version
 from microlam.resources.attached import Attached
 from microlam.resources.buckets import Buckets
 from microlam.resources.layers import Layers
@@ -17,25 +18,6 @@ from microlam.resources.policies import Policies
 from microlam.resources.roles import Roles
 from microlam.resources.sessions import Session, Sessions
 from microlam.store import Store
-
-
-class Named(Protocol):
-    """A function, as far as looking for it elsewhere goes."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def arn(self) -> str: ...
-
-
-class Functions(Protocol):
-    """What the wire asks of the functions."""
-
-    async def current(self, arn: str, qualifier: str | None = None) -> Version: ...
-    def all(self) -> Sequence[Named]: ...
-    def __contains__(self, arn: str) -> bool: ...
-    def versions(self, arn: str) -> Sequence[Snapshot]: ...
-    def aliases(self, arn: str) -> Sequence[Alias]: ...
 
 
 class Invoker(Protocol):
@@ -59,12 +41,14 @@ class Call:
     roles: Roles
     sessions: Sessions
     logs: LogGroups
+    downloads: Downloads
     session: Session | None
     origin: str         # the address at which the caller reached this server, as http://127.0.0.1:3000
     region: str
     account: str
     request_id: str
     now: datetime
+    face: str           # by which face a change is asked for, as the history tells it: api
     say: Callable[[str], None]
 
 
