@@ -72,6 +72,11 @@ class Functions:
     def aliases(self, arn: str) -> list[Alias]:
         return []
 
+    def revision(self, arn: str, qualifier: str | None = None) -> str | None:
+        return None
+
+    async def touch(self, arn: str, qualifier: str | None = None) -> None: ...
+
     def all(self) -> list[Function]:
         return [Function(arn.rpartition(":")[2], arn) for arn in sorted({arn for arn, _ in self.versions_of})]
 
