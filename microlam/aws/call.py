@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from microlam.aws.downloads import Downloads
 from microlam.aws.protocol import Params
+from microlam.functions.concurrency import Concurrency
 from microlam.functions.snapshot import Snapshot
 from microlam.model import Alias, Invocation, Outcome, Version
 from microlam.resources.attached import Attached
@@ -35,6 +37,9 @@ class Functions(Protocol):
     def all(self) -> Sequence[Named]: ...
     def __contains__(self, arn: str) -> bool: ...
     def versions(self, arn: str) -> Sequence[Snapshot]: ...
+    @property
+    def concurrency(self) -> Concurrency: ...
+    async def snapshot(self, arn: str, qualifier: str | None = None) -> Snapshot: ...
     def aliases(self, arn: str) -> Sequence[Alias]: ...
     def revision(self, arn: str, qualifier: str | None = None) -> str | None: ...
     async def touch(self, arn: str, qualifier: str | None = None) -> None: ...
@@ -48,19 +53,26 @@ class Invoker(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
-    """Who calls and when; account and region are those that the caller's credentials name, `session` is there where they are of an assumed role."""
+class Parts:
+    """What of the server operations may use."""
 
     functions: Functions
     invoker: Invoker
     store: Store
-    attached: Attached
-    layers: Layers
     buckets: Buckets
+    layers: Layers
+    attached: Attached
+    downloads: Downloads
     policies: Policies
     roles: Roles
     sessions: Sessions
     logs: LogGroups
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Parts):
+    """Who calls and when; account and region are those that the caller's credentials name, `session` is there where they are of an assumed role."""
+
     session: Session | None
     origin: str         # the address at which the caller reached this server, as http://127.0.0.1:3000
     region: str
