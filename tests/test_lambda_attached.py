@@ -190,6 +190,7 @@ def test_what_is_said_of_retries_holds_for_the_next_invocation(serve: Serve) -> 
     assert sorted(record["attempt"] for record in server.ended(2, function="broken")) == [1, 2]
     client.put_function_event_invoke_config(FunctionName="broken", MaximumRetryAttempts=0)
     client.invoke(FunctionName="broken", InvocationType="Event")
+    server.ended(3, function="broken")
     client.delete_function_event_invoke_config(FunctionName="broken")
     # One more, of which all three attempts are seen: then whatever else was to come has come.
     client.invoke(FunctionName="broken", InvocationType="Event")

@@ -22,6 +22,8 @@ from botocore.credentials import Credentials as BotoCredentials
 from botocore.exceptions import ClientError
 
 from microlam.aws import Wire
+from microlam.aws.call import Parts
+from microlam.aws.downloads import Downloads
 from microlam.errors import FunctionNotFound, Throttled
 from microlam.executors import Credentials
 from microlam.functions.snapshot import Snapshot
@@ -55,13 +57,14 @@ class Functions:
 
     def __init__(self, arn: str = HELLO) -> None:
         self.versions_of = {(arn, None): "$LATEST", (arn, "$LATEST"): "$LATEST", (arn, "1"): "1", (arn, "live"): "1"}
-        self.concurrency: int | None = None
+        self.reserved: int | None = None
+        self.concurrency: Any = None
 
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
         if (arn, qualifier) not in self.versions_of:
             raise FunctionNotFound(arn=arn)
         number = self.versions_of[arn, qualifier]
-        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/", concurrency=self.concurrency)
+        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/", concurrency=self.reserved)
 
     def __contains__(self, arn: str) -> bool:
         return (arn, None) in self.versions_of
@@ -72,8 +75,13 @@ class Functions:
     def aliases(self, arn: str) -> list[Alias]:
         return []
 
-    def zip(self, sha256: str) -> None:
+    def revision(self, arn: str, qualifier: str | None = None) -> str | None:
         return None
+
+    async def snapshot(self, arn: str, qualifier: str | None = None) -> Snapshot:
+        raise FunctionNotFound(arn=arn)
+
+    async def touch(self, arn: str, qualifier: str | None = None) -> None: ...
 
     def all(self) -> list[Function]:
         return [Function(arn.rpartition(":")[2], arn) for arn in sorted({arn for arn, _ in self.versions_of})]
@@ -147,12 +155,12 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     async def open_(functions: Functions | None = None, **options: Any) -> Site:
         functions, invoker, said = functions or Functions(), Invoker(), list[str]()
         policies = Policies(store)
-        triggers = Triggers()
-        buckets = Buckets(tmp_path, tmp_path, store=store, triggers=triggers, wake=lambda: None, region="us-east-1")
-        parts = {"attached": Attached(store), "layers": Layers(store, tmp_path / "layers"), "buckets": buckets, "policies": policies, "roles": Roles(store, policies), "sessions": Sessions(store), "logs": LogGroups(store)}
-        wire = Wire(cast("Any", functions), invoker, store, **{
-            **parts, "region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options,
-        })
+        parts = Parts(
+            functions=cast("Any", functions), invoker=invoker, store=store, layers=Layers(store, tmp_path), attached=Attached(store), downloads=Downloads(tmp_path),
+            buckets=Buckets(tmp_path, tmp_path, store=store, triggers=Triggers(), wake=lambda: None, region="us-east-1"),
+            policies=policies, roles=Roles(store, policies), sessions=Sessions(store), logs=LogGroups(store),
+        )
+        wire = Wire(parts, **{"region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options})
 
         async def serve(request: web.BaseRequest) -> web.StreamResponse:
             return await wire.serve(request) if wire.wants(request) else web.Response(text="not for the wire")
@@ -352,7 +360,7 @@ async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, concu
     def throttle(invocation: Invocation) -> Outcome:
         raise Throttled()
 
-    site.functions.concurrency, site.invoker.ends = concurrency, throttle
+    site.functions.reserved, site.invoker.ends = concurrency, throttle
     refusal = await site.refusal("invoke", FunctionName="hello")
     assert refusal == {
         "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", "Reason": reason,

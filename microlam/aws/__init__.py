@@ -12,8 +12,8 @@ from multidict import istr
 
 from microlam.aws import iam, lambda_, logs, sts
 from microlam.aws.binding import WireRequest
-from microlam.aws.call import Answers, Call, Events, Invoker
-from microlam.aws.downloads import PREFIX, Downloads
+from microlam.aws.call import Answers, Call, Events, Parts
+from microlam.aws.downloads import PREFIX as DOWNLOADS
 from microlam.aws.elsewhere import remedy
 from microlam.aws.errors import (
     KeyUnknown,
@@ -31,18 +31,10 @@ from microlam.aws.signature import Scope, Signed, claimed_scope, dechunked, is_v
 from microlam.aws.tables import MODELS, Operation, Table
 from microlam.errors import MicrolamError, NotFound, RequestTooLarge
 from microlam.executors import Credentials
-from microlam.functions import Functions
 from microlam.gateway.body import read_body
 from microlam.guard import Guard
 from microlam.model import SYNC_PAYLOAD_LIMIT, new_id
-from microlam.resources.attached import Attached
-from microlam.resources.buckets import Buckets
-from microlam.resources.layers import Layers
-from microlam.resources.logs import LogGroups
-from microlam.resources.policies import Policies
-from microlam.resources.roles import Roles
-from microlam.resources.sessions import Session, Sessions
-from microlam.store import Store
+from microlam.resources.sessions import Session
 
 ANSWERS: Mapping[str, Answers] = {"lambda": lambda_.OPERATIONS, "sts": sts.OPERATIONS, "iam": iam.OPERATIONS, "logs": logs.OPERATIONS}
 
@@ -71,14 +63,10 @@ class Wire:
     """
 
     def __init__(
-        self, functions: Functions, invoker: Invoker, store: Store, *, attached: Attached, layers: Layers, buckets: Buckets, policies: Policies,
-        roles: Roles, sessions: Sessions, logs: LogGroups, region: str, account: str, guard: Guard | None = None, credentials: Credentials | None = None,
+        self, parts: Parts, *, region: str, account: str, guard: Guard | None = None, credentials: Credentials | None = None,
         keys: tuple[str, str] | None = None, say: Callable[[str], None] = print, silence: float = 10.0, deadline: float = 60.0,
     ) -> None:
-        self.functions, self.invoker, self.store, self.buckets = functions, invoker, store, buckets
-        self.attached, self.layers = attached, layers
-        self.policies, self.roles, self.sessions, self.logs = policies, roles, sessions, logs
-        self.downloads = Downloads({"code": functions.zip, "layer": layers.zip})
+        self.parts = parts
         self.region, self.account, self.guard = region, account, guard
         self.silence, self.deadline = silence, deadline
         self._keys, self._credentials = keys, credentials
@@ -94,7 +82,7 @@ class Wire:
         authorization = headers.get(hdrs.AUTHORIZATION)
         if (authorization is not None and authorization.startswith("AWS4-")) or "X-Amz-Credential=" in target:
             return self._wants_signed(target, _TARGET in headers, authorization)
-        return _TARGET in headers or (target.startswith("/2") and _DATED.match(target) is not None) or target.startswith(PREFIX)
+        return _TARGET in headers or (target.startswith("/2") and _DATED.match(target) is not None)
 
     def _wants_signed(self, target: str, targeted: bool, authorization: str | None) -> bool:
         path, _, query = target.partition("?")
@@ -128,14 +116,14 @@ class Wire:
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One call, start to end."""
         path, _, query = request.raw_path.partition("?")
+        if path.startswith(DOWNLOADS):
+            return self.parts.downloads.serve(path, request.query)
         scope = claimed_scope(request.headers.get(hdrs.AUTHORIZATION), query)
         service = self._service_of(path, request.headers.get(_TARGET, ""), scope)
         request_id = new_id()
         try:
             if self.guard is not None:
                 self.guard.admit(request)
-            if path.startswith(PREFIX):
-                return await self.downloads.serve(request)
             reply = await self._answer(request, path, query, service, scope, request_id)
         except MicrolamError as error:
             reply = service.fail(error, request_id)
@@ -163,7 +151,7 @@ class Wire:
         try:
             result = await answer(call, params)
         except NotFound as error:
-            self._say_once(remedy(error, self.functions.all(), call.region, call.account))
+            self._say_once(remedy(error, self.parts.functions.all(), call.region, call.account))
             raise
         if operation.streams is not None and operation.streams.name in result:
             return Streaming(service.stream_head(operation, result), _frames(service, operation, result[operation.streams.name]))
@@ -171,7 +159,7 @@ class Wire:
 
     async def _session(self, service: Service, scope: Scope | None) -> Session | None:
         """The session whose keys the caller uses; raises TokenExpired where they hold no longer."""
-        session = await self.sessions.find(scope.access_key) if scope is not None else None
+        session = await self.parts.sessions.find(scope.access_key) if scope is not None else None
         if session is not None and session.expires_at <= datetime.now(UTC):
             raise TokenExpired(service.protocol)
         return session
@@ -184,10 +172,8 @@ class Wire:
         elif scope is not None and _ACCOUNT.fullmatch(scope.access_key):
             account = scope.access_key
         return Call(
-            functions=self.functions, invoker=self.invoker, store=self.store, attached=self.attached, layers=self.layers, buckets=self.buckets,
-            policies=self.policies, roles=self.roles, sessions=self.sessions, logs=self.logs, session=session,
-            origin=f"{request.scheme}://{request.host}", region=scope.region if scope is not None else self.region, account=account, request_id=request_id,
-            downloads=self.downloads, now=datetime.now(UTC), face="api", say=self._say_once,
+            **vars(self.parts), session=session, origin=f"{request.scheme}://{request.host}", account=account,
+            region=scope.region if scope is not None else self.region, request_id=request_id, now=datetime.now(UTC), face="api", say=self._say_once,
         )
 
     def _say_once(self, line: str | None) -> None:

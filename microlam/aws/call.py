@@ -28,20 +28,26 @@ class Invoker(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
-    """Who calls and when; account and region are those that the caller's credentials name, `session` is there where they are of an assumed role."""
+class Parts:
+    """What of the server operations may use."""
 
     functions: Functions
     invoker: Invoker
     store: Store
-    attached: Attached
-    layers: Layers
     buckets: Buckets
+    layers: Layers
+    attached: Attached
+    downloads: Downloads
     policies: Policies
     roles: Roles
     sessions: Sessions
     logs: LogGroups
-    downloads: Downloads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Parts):
+    """Who calls and when; account and region are those that the caller's credentials name, `session` is there where they are of an assumed role."""
+
     session: Session | None
     origin: str         # the address at which the caller reached this server, as http://127.0.0.1:3000
     region: str

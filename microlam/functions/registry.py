@@ -227,14 +227,28 @@ class Functions:
             before = await self._before_change(shelf, revision)
             return await self._change_latest(shelf, before, replace(before, **changes), "changed", origin)  # type: ignore[arg-type]
 
-    async def touch(self, arn: str) -> None:
-        """Note that something that belongs to a function has changed: it gets a new revision."""
-        shelf = self._shelves.of(arn)
+    def revision(self, arn: str, qualifier: str | None = None) -> str | None:
+        """The revision that a function, or a version or alias of it, is at; None where its files say what it is."""
+        shelf = self._shelves.by_arn.get(arn)
+        kept = shelf and (shelf.latest if qualifier in (None, LATEST) else shelf.versions.get(qualifier or "") or shelf.aliases.get(qualifier or ""))
+        return kept.revision if kept and not (arn in self._folder and qualifier in (None, LATEST)) else None
+
+    async def touch(self, arn: str, qualifier: str | None = None) -> None:
+        """Note that something that hangs on a function, or on a version or alias of it, has changed: it gets a new revision."""
+        shelf, revision = self._shelves.of(arn), new_id()
         async with shelf.lock:
-            if shelf.latest is not None:
-                touched = replace(shelf.latest, revision=new_id())
-                await self._shelves.keep(documents.of_function(touched))
-                shelf.latest = touched
+            if qualifier in shelf.aliases:
+                alias = replace(shelf.aliases[qualifier], revision=revision)
+                await self._shelves.keep(documents.of_alias(alias))
+                shelf.aliases[qualifier] = alias
+            elif qualifier in shelf.versions:
+                version = replace(shelf.versions[qualifier], revision=revision)
+                await self._shelves.keep(documents.of_version(version))
+                shelf.versions[qualifier] = version
+            elif qualifier is None and shelf.latest is not None and arn not in self._folder:
+                latest = replace(await self._latest(arn), revision=revision)
+                await self._shelves.keep(documents.of_function(latest))
+                shelf.latest = latest
 
     async def delete(self, arn: str, *, origin: str) -> None:
         """Delete a function with its versions and aliases. Its history stays, and so does the count of its versions."""

@@ -97,9 +97,9 @@ class Layers:
         if version is not None:
             await self._kept.keep(arn, str(number), dataclasses.replace(version, deleted=True))
 
-    def zip(self, sha256: str) -> Path | None:
-        """The file with the zip that was published, by its hash."""
-        return self._archives.zip(sha256)
+    def zip(self, version: LayerVersion) -> Path | None:
+        """The file with the zip that was published."""
+        return self._archives.zip(version.sha256)
 
     # ---- of a function -----------------------------------------------------------------------------------------------
 

@@ -50,7 +50,8 @@ class ResourcePolicy:
 class ResourcePolicies:
     """The policies of things: `arn` is a function's or a layer version's, `qualifier` a version or alias of the function.
 
-    A `revision` that is given must be the one the policy is at; `call` is where a caller learns which that is.
+    A `revision` that is given must be the one the policy is at, or the `current` one of what it hangs on, where that counts;
+    `call` is where a caller learns which that is.
     """
 
     def __init__(self, store: Store) -> None:
@@ -59,18 +60,18 @@ class ResourcePolicies:
     async def find(self, arn: str, qualifier: str = "") -> ResourcePolicy | None:
         return await self._kept.find(arn, qualifier)
 
-    async def add(self, arn: str, qualifier: str, statement: Statement, *, revision: str | None, call: str) -> ResourcePolicy:
+    async def add(self, arn: str, qualifier: str, statement: Statement, *, revision: str | None, call: str, current: str | None = None) -> ResourcePolicy:
         """Add a statement under a name that none has yet; gives the policy as it is now."""
         async with self._kept.changing:
             before = await self.find(arn, qualifier)
             statements = before.statements if before else ()
             if any(other["Sid"] == statement["Sid"] for other in statements):
                 raise StatementExists(sid=statement["Sid"])
-            if revision is not None and (before is None or revision != before.revision):
+            if revision not in (None, current or (before.revision if before else "")):
                 raise PreconditionFailed(call=call)
             return await self._keep(arn, qualifier, (*statements, statement))
 
-    async def remove(self, arn: str, qualifier: str, sid: str, *, revision: str | None, call: str) -> None:
+    async def remove(self, arn: str, qualifier: str, sid: str, *, revision: str | None, call: str, current: str | None = None) -> None:
         """Remove a statement by its name."""
         async with self._kept.changing:
             before = await self.find(arn, qualifier)
@@ -79,7 +80,7 @@ class ResourcePolicies:
             left = tuple(statement for statement in before.statements if statement["Sid"] != sid)
             if len(left) == len(before.statements):
                 raise StatementNotFound(sid=sid)
-            if revision is not None and revision != before.revision:
+            if revision not in (None, current or before.revision):
                 raise PreconditionFailed(call=call)
             await (self._keep(arn, qualifier, left) if left else self._kept.forget(arn, qualifier))
 

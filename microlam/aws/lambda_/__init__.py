@@ -3,12 +3,14 @@ from __future__ import annotations
 
 from microlam.aws.call import Answers
 from microlam.aws.lambda_ import (
+    account,
     aliases,
     code_signing,
     concurrency,
     event_invoke,
     functions,
     invoke,
+    layer_permissions,
     layers,
     mappings,
     policies,
@@ -20,6 +22,6 @@ from microlam.aws.lambda_ import (
 
 OPERATIONS: Answers = {
     **functions.OPERATIONS, **versions.OPERATIONS, **aliases.OPERATIONS, **concurrency.OPERATIONS, **invoke.OPERATIONS, **policies.OPERATIONS,
-    **tags.OPERATIONS, **urls.OPERATIONS, **event_invoke.OPERATIONS, **mappings.OPERATIONS, **code_signing.OPERATIONS, **runtime_settings.OPERATIONS,
-    **layers.OPERATIONS,
+    **tags.OPERATIONS, **urls.OPERATIONS, **event_invoke.OPERATIONS, **mappings.OPERATIONS, **code_signing.OPERATIONS, **layers.OPERATIONS,
+    **layer_permissions.OPERATIONS, **account.OPERATIONS, **runtime_settings.OPERATIONS,
 }

@@ -1,11 +1,10 @@
 """Layers: publish, look at, list and delete them."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from microlam.aws.call import Answers, Call
-from microlam.aws.lambda_.code import archive_of, location
-from microlam.aws.lambda_.configuration import written_instant
+from microlam.aws.lambda_.code import archive_of, written_instant
 from microlam.aws.lambda_.existing import ResourceMissing
 from microlam.aws.lambda_.paging import page
 from microlam.aws.protocol import Params
@@ -68,6 +67,13 @@ OPERATIONS: Answers = {
 }
 
 
+# ---- of a function ---------------------------------------------------------------------------------------------------
+
+async def listed_layers(call: Call, arns: Sequence[str]) -> list[Params] | None:
+    """The layers of a function as its configuration lists them; None where it has none."""
+    return [{"Arn": version.version_arn, "CodeSize": version.size} for version in await call.layers.of(arns)] or None
+
+
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 def layer_arn(call: Call, name: str) -> str:
@@ -113,5 +119,6 @@ def _described(version: LayerVersion) -> Params:
 
 
 def _whole(call: Call, version: LayerVersion) -> Params:
-    content = {"Location": location(call, "layer", version.sha256), "CodeSha256": version.sha256, "CodeSize": version.size}
+    zip = call.layers.zip(version)
+    content = {"Location": zip and call.downloads.address(call.origin, zip, call.now), "CodeSha256": version.sha256, "CodeSize": version.size}
     return {**_described(version), "LayerArn": version.arn, "Content": content}

@@ -34,7 +34,9 @@ async def add_permission(call: Call, params: Params) -> Params:
     conditions = _conditions(params)
     if conditions:
         statement["Condition"] = conditions
-    await call.attached.policies.add(target.arn, target.qualifier or "", statement, revision=params.get("RevisionId"), call="GetPolicy")
+    current = call.functions.revision(target.arn, target.qualifier)
+    await call.attached.policies.add(target.arn, target.qualifier or "", statement, revision=params.get("RevisionId"), current=current, call="GetPolicy")
+    await call.functions.touch(target.arn, target.qualifier)
     return {"Statement": json.dumps(statement, separators=(",", ":"))}
 
 
@@ -44,7 +46,7 @@ async def get_policy(call: Call, params: Params) -> Params:
     policy = await call.attached.policies.find(target.arn, target.qualifier or "")
     if policy is None:
         raise ResourceMissing()
-    return {"Policy": policy.document, "RevisionId": policy.revision}
+    return {"Policy": policy.document, "RevisionId": call.functions.revision(target.arn, target.qualifier) or policy.revision}
 
 
 async def remove_permission(call: Call, params: Params) -> Params:
@@ -53,7 +55,9 @@ async def remove_permission(call: Call, params: Params) -> Params:
     if target.arn not in call.functions:
         raise NoPolicyFound(arn=target.arn)
     must_exist_qualified(call, target)
-    await call.attached.policies.remove(target.arn, target.qualifier or "", params["StatementId"], revision=params.get("RevisionId"), call="GetPolicy")
+    revision, current = params.get("RevisionId"), call.functions.revision(target.arn, target.qualifier)
+    await call.attached.policies.remove(target.arn, target.qualifier or "", params["StatementId"], revision=revision, current=current, call="GetPolicy")
+    await call.functions.touch(target.arn, target.qualifier)
     return {}
 
 

@@ -19,6 +19,7 @@ async def tag_resource(call: Call, params: Params) -> Params:
         # AWS's own words: it does not say what is wrong.
         raise InvalidParameter(reason="An error occurred and the request cannot be processed.")
     await call.attached.tags.add(params["Resource"], params["Tags"])
+    await _touch(call, params["Resource"])
     return {}
 
 
@@ -26,6 +27,7 @@ async def untag_resource(call: Call, params: Params) -> Params:
     """Remove tags from a thing."""
     await _must_be_taggable(call, params["Resource"])
     await call.attached.tags.remove(params["Resource"], params["TagKeys"])
+    await _touch(call, params["Resource"])
     return {}
 
 
@@ -36,6 +38,12 @@ async def list_tags(call: Call, params: Params) -> Params:
 
 
 OPERATIONS: Answers = {"TagResource": tag_resource, "UntagResource": untag_resource, "ListTags": list_tags}
+
+
+async def _touch(call: Call, arn: str) -> None:
+    """A function's tags are part of what its revision tells apart."""
+    if ":function:" in arn:
+        await call.functions.touch(arn)
 
 
 async def _must_be_taggable(call: Call, arn: str) -> None:
