@@ -19,6 +19,11 @@ from microlam.model import Retry, Version
 from microlam.pauses import Pauses
 from microlam.resources.attached import Attached
 from microlam.resources.buckets import Buckets, bucket_folder
+from microlam.resources.layers import Layers
+from microlam.resources.logs import LogGroups
+from microlam.resources.policies import Policies
+from microlam.resources.roles import Roles
+from microlam.resources.sessions import Sessions
 from microlam.settings import Settings
 from microlam.sources.folders import Folders
 from microlam.sources.schedules import Schedules
@@ -54,20 +59,21 @@ class Microlam:
         self.store = await Store.open(settings.data, unwritten=settings.unwritten)
         life.push_async_callback(self.store.close)
         await self.store.recover(self.clock.now())
-        self.credentials = Credentials(access_key=settings.account, secret_key=secrets.token_urlsafe(24), session_token=secrets.token_urlsafe(24))
+        self.credentials = Credentials(secret_key=secrets.token_urlsafe(24), session_token=secrets.token_urlsafe(24))
         self.executors = self._executors()
         for executor in self.executors.values():
             life.push_async_callback(executor.close)
         self.triggers = Triggers()
         self.pauses = Pauses(self.store, self.triggers)
         await self.pauses.load()
+        self.layers, self.attached = Layers(self.store, settings.data / "layers"), Attached(self.store)
         self.functions = Functions(
             self.folder, settings.data, store=self.store, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
             clock=self.clock, seed=settings.seed, triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
-            bucket_folder=lambda bucket: bucket_folder(self.folder, settings.data, bucket),
+            bucket_folder=lambda bucket: bucket_folder(self.folder, settings.data, bucket), layer_folder=self.layers.folder,
         )
-        self.attached = Attached(self.store)
+        self.functions.forgotten.append(self.attached.forget)
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,
             server_concurrency=settings.server_concurrency, queue_limit=settings.queue_limit, queue_wait=settings.queue_wait,
@@ -75,6 +81,10 @@ class Microlam:
         )
         self.invoker.ended.append(self.functions.ended)
         self.buckets = Buckets(self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region)
+        self.policies = Policies(self.store)
+        self.roles = Roles(self.store, self.policies)
+        self.sessions = Sessions(self.store)
+        self.logs = LogGroups(self.store)
         self.schedules = Schedules(self.store, self.triggers, self.clock, wake=self.invoker.wake, catch_up=settings.catch_up, say=self.say)
         self.folders = Folders(self.buckets, self.triggers, self.clock, quiet=settings.file_quiet, poll=settings.poll, say=self.say)
         await self.functions.load()

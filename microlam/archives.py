@@ -17,7 +17,7 @@ import stat
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +78,31 @@ class Archives:
                 self._unpack(name, self._zip(name).read_bytes())
         return self._folder / name
 
+    def together(self, hashes: Sequence[str]) -> Path:
+        """The folder with the files of several kept zips, those of the later over those of the earlier."""
+        if len(hashes) == 1:
+            return self.root(hashes[0])
+        target = self._folder / f"{hashlib.sha256(' '.join(hashes).encode()).hexdigest()}.together"
+        roots = [self.root(sha256) for sha256 in hashes]
+        with self._lock:
+            if target.name not in self._sound or not target.is_dir():
+                making = self._folder / f".making-{secrets.token_hex(8)}"
+                making.mkdir(parents=True)
+                try:
+                    for root in roots:
+                        _lay_over(making, root)
+                    _close_folders(making)
+                    _remove(target)     # of an earlier server, cut short or written to by a handler
+                    os.rename(making, target)
+                finally:
+                    _remove(making)
+                self._sound.add(target.name)
+        return target
+
+    def unpacked(self, sha256: str) -> int:
+        """How many bytes the files of a kept zip have."""
+        return size_unpacked(self._zip(name_of(sha256)))
+
     def zip(self, sha256: str) -> Path | None:
         """The file of a kept zip."""
         path = self._zip(name_of(sha256))
@@ -121,6 +146,15 @@ class Archives:
 def name_of(sha256: str) -> str:
     """A hash, base64, as a file's name."""
     return base64.b64decode(sha256).hex()
+
+
+def size_unpacked(content: bytes | Path | None) -> int:
+    """How many bytes the files of a zip have; of one that is none, none."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content or io.BytesIO()) as archive:
+            return sum(info.file_size for info in archive.infolist())
+    except _BROKEN:
+        return 0
 
 
 def folder_around(content: bytes, handler: str) -> str | None:
@@ -209,9 +243,27 @@ def _write_all(folder: Path, archive: zipfile.ZipFile, entries: list[_Entry]) ->
         if entry.link is not None:
             (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
             (folder / entry.path).symlink_to(entry.link)
+    _close_folders(folder)
+
+
+def _close_folders(folder: Path) -> None:
     # Read-only, as code is on AWS: a handler that writes beside its own files would change what further workers run.
     for path, _, _ in os.walk(folder):
         os.chmod(path, 0o555)
+
+
+def _lay_over(folder: Path, root: Path) -> None:
+    """Copy all that is in `root` into a folder, over what is there."""
+    for entry in sorted(root.iterdir()):
+        target = folder / entry.name
+        if entry.is_dir() and not entry.is_symlink():
+            if target.is_symlink() or not target.is_dir():
+                target.unlink(missing_ok=True)
+                target.mkdir()
+            _lay_over(target, entry)
+        else:
+            _remove(target)
+            shutil.copy2(entry, target, follow_symlinks=False)
 
 
 def _is_exactly(folder: Path, archive: zipfile.ZipFile, entries: list[_Entry]) -> bool:

@@ -4,13 +4,15 @@
     ├── SettingsError          a setting, a file or a folder the server cannot start with
     │   ├── FolderMissing · PortTaken · DataFolderHeld · DataFolderNewer · BrokenToml · UnsafeAddress
     ├── BadRequest
-    │   ├── InvalidParameter · InvalidRequestContent · RequestTooLarge
+    │   ├── InvalidParameter · InvalidRequestContent · RequestTooLarge · MalformedPolicy
     │   └── BadArchive         a zip that is none, is too large, or would write elsewhere
     ├── NotFound
-    │   ├── FunctionNotFound · AliasNotFound · InvocationNotFound
+    │   ├── FunctionNotFound · AliasNotFound · InvocationNotFound · EntityNotFound · LogsNotFound
     ├── Conflict               something is there already, or in use
     │   ├── FunctionExists · AliasExists · VersionInUse
     ├── PreconditionFailed     a change that was meant for an earlier state
+    ├── EntityExists · EntityInUse · TooMany      of roles and policies
+    ├── LogGroupExists
     ├── Throttled              no free slot in time
     ├── RecordUnavailable      the data folder takes nothing now: a full disk, a file that went away
     ├── Refused                a request the guard turns away
@@ -106,6 +108,48 @@ class AliasNotFound(NotFound):
 
 class InvocationNotFound(NotFound):
     """There is no invocation {id}; it may have aged out of the record."""
+
+
+class EntityNotFound(NotFound):
+    """{reason}"""
+
+    code = "NoSuchEntity"
+
+
+class EntityExists(MicrolamError):
+    """{reason}"""
+
+    code, status = "EntityAlreadyExists", 409
+
+
+class EntityInUse(MicrolamError):
+    """{reason}"""
+
+    code, status = "DeleteConflict", 409
+
+
+class TooMany(MicrolamError):
+    """{reason}"""
+
+    code, status = "LimitExceeded", 409
+
+
+class MalformedPolicy(BadRequest):
+    """{reason}"""
+
+    code = "MalformedPolicyDocument"
+
+
+class LogsNotFound(NotFound):
+    """The specified log {thing} does not exist."""
+
+    status = 400        # of the JSON protocol, where every refusal is 400
+
+
+class LogGroupExists(MicrolamError):
+    """The specified log group already exists"""
+
+    code, status = "ResourceAlreadyExistsException", 400
 
 
 class Conflict(MicrolamError):

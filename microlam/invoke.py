@@ -205,18 +205,21 @@ class Invoker:
             self.wake()
 
     async def _finish(self, invocation: Invocation, outcome: Outcome) -> None:
-        then = following(invocation, outcome, await self._retry_for(invocation, outcome), self._clock.now())
+        retry = self._retry if outcome.ok else await self._retry_for(invocation)
+        then = following(invocation, outcome, retry, self._clock.now())
+        await self._insist(lambda: self._store.finish(invocation, outcome, then))
+
+    async def _insist(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write down what became of a claimed invocation, however long that takes."""
         while True:
             try:
-                return await self._store.finish(invocation, outcome, then)
+                return await write()
             except RecordUnavailable:
                 await asyncio.sleep(TRY_AGAIN)
 
-    async def _retry_for(self, invocation: Invocation, outcome: Outcome) -> Retry:
+    async def _retry_for(self, invocation: Invocation) -> Retry:
         """How this one is tried again: what was said of the version or alias it was sent to, else what holds for all."""
-        if outcome.ok or self._retry_of is None:
-            return self._retry
-        return await self._retry_of(invocation.arn, invocation.qualifier, self._retry)
+        return await self._retry_of(invocation.arn, invocation.qualifier, self._retry) if self._retry_of else self._retry
 
     async def _outcome_of(self, invocation: Invocation) -> Outcome | None:
         """How it ended; None where it is put off, because its function may not run now."""
@@ -226,10 +229,10 @@ class Invoker:
         except NotFound as error:
             return refusal(error, "failed")
         except Throttled as error:
-            verdict = after_throttle(invocation, self._retry, self._clock.now())
+            verdict = after_throttle(invocation, await self._retry_for(invocation), self._clock.now())
             if isinstance(verdict, GiveUp):
                 return refusal(error, "throttled")
-            await self._store.postpone(invocation, self._clock.now() + timedelta(seconds=verdict.seconds))
+            await self._insist(lambda: self._store.postpone(invocation, self._clock.now() + timedelta(seconds=verdict.seconds)))
             return None
 
     # ---- what runs now ------------------------------------------------------------------------------------------

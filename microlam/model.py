@@ -47,6 +47,7 @@ class Version:
     source: str = ""
     sha256: str = ""
     path: tuple[str, ...] = ()          # sys.path entries after `root`: installed requirements, layers
+    layers: str = ""                    # the folder its layers are unpacked to, AWS's /opt
     timeout: float = 3.0
     memory: int = 128                   # MB
     environment: Mapping[str, str] = field(default_factory=dict)

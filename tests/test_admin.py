@@ -465,12 +465,11 @@ async def test_with_a_token_nothing_is_told_without_it(guarded: Place) -> None:
 
 async def test_the_read_only_token_looks_and_changes_nothing(guarded: Place) -> None:
     await guarded.add(hello="")
-    look = {"Authorization": "Bearer l00k"}
     for path in PAGES:
-        text = await guarded.page(f"/_microlam/{path}", **look)
+        text = await guarded.page(f"/_microlam/{path}", Authorization="Bearer l00k")
         assert set(re.findall(r'<form method="post" action="[./]*([a-z]+)', text)) <= {"theme", "functions"}, path
     for to in ("functions/hello/pause", "functions/hello/publish", "functions/hello/test", "replay"):
-        assert "read-only" in (await guarded.post(f"/_microlam/{to}", b"", 403, **look))["message"]
+        assert "read-only" in (await guarded.post(f"/_microlam/{to}", b"", 403, Authorization="Bearer l00k"))["message"]
 
 
 async def test_a_login_gives_a_cookie_that_is_not_the_token_and_a_logout_takes_it(guarded: Place) -> None:

@@ -58,7 +58,7 @@ class Lab:
 
 
 def new_processes(folder: Path, **settings: Any) -> Processes:
-    credentials = Credentials(access_key="000000000000", secret_key="secret", session_token="token")
+    credentials = Credentials(secret_key="secret", session_token="token")
     return Processes(folder / "scratch", **{
         "base_environment": {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}, "endpoint_url": "http://127.0.0.1:3000", "credentials": credentials,
         "log_limit": LOG_LIMIT, **settings,
@@ -547,10 +547,10 @@ async def test_the_hosts_own_output_passes_by(tmp_path: Path, capsys: pytest.Cap
     await until(lambda: sys.stdout is not stdout)
     print("outer")
     assert output(await running) == ["inner"]
-    assert sys.stdout is stdout
     assert sys.path == path
-    assert capsys.readouterr().out == "outer\n"
     await lab.executor.close()
+    assert sys.stdout is stdout
+    assert capsys.readouterr().out == "outer\n"
     assert not [name for name in sys.modules if name.startswith("_microlam_")]
 
 

@@ -132,12 +132,14 @@ def test_a_function_url_is_made_changed_and_taken_away(client: Any) -> None:
     assert re.fullmatch(r"http://[0-9a-f]{32}\.lambda-url\.us-east-1\.localhost:\d+/", made["FunctionUrl"])
     assert set(told(made)) == {"AuthType", "Cors", "CreationTime", "FunctionArn", "FunctionUrl"}
     conflict = refused(client.create_function_url_config, FunctionName="addressed", AuthType="NONE")
-    assert conflict[:2] == (409, "ResourceConflictException") and ARN + "addressed" in conflict[2]
+    assert conflict[:2] == (409, "ResourceConflictException")
+    assert ARN + "addressed" in conflict[2]
 
     changed = client.update_function_url_config(FunctionName="addressed", AuthType="AWS_IAM", InvokeMode="RESPONSE_STREAM")
     assert (changed["AuthType"], changed["InvokeMode"], changed["Cors"]) == ("AWS_IAM", "RESPONSE_STREAM", {"AllowOrigins": ["*"], "MaxAge": 5})
     shown = client.get_function_url_config(FunctionName="addressed")
-    assert told(shown) == told(changed) and shown["FunctionUrl"] == made["FunctionUrl"]
+    assert told(shown) == told(changed)
+    assert shown["FunctionUrl"] == made["FunctionUrl"]
     assert client.list_function_url_configs(FunctionName="addressed")["FunctionUrlConfigs"] == [told(shown)]
 
     client.delete_function_url_config(FunctionName="addressed")
@@ -152,11 +154,13 @@ def test_a_function_url_is_made_changed_and_taken_away(client: Any) -> None:
 def test_event_invoke_settings_are_replaced_by_put_and_changed_by_update(client: Any) -> None:
     queue = "arn:aws:sqs:us-east-1:000000000000:late"
     put = client.put_function_event_invoke_config(FunctionName="said", MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {"Destination": queue}})
-    assert put["FunctionArn"] == ARN + "said:$LATEST" and put["DestinationConfig"] == {"OnSuccess": {}, "OnFailure": {"Destination": queue}}
+    assert put["FunctionArn"] == ARN + "said:$LATEST"
+    assert put["DestinationConfig"] == {"OnSuccess": {}, "OnFailure": {"Destination": queue}}
     updated = client.update_function_event_invoke_config(FunctionName="said", MaximumEventAgeInSeconds=60)
     assert (updated["MaximumRetryAttempts"], updated["MaximumEventAgeInSeconds"], updated["DestinationConfig"]) == (0, 60, put["DestinationConfig"])
     put = client.put_function_event_invoke_config(FunctionName="said", Qualifier="$LATEST", MaximumEventAgeInSeconds=120)
-    assert "MaximumRetryAttempts" not in put and put["DestinationConfig"] == {"OnSuccess": {}, "OnFailure": {}}
+    assert "MaximumRetryAttempts" not in put
+    assert put["DestinationConfig"] == {"OnSuccess": {}, "OnFailure": {}}
     assert told(client.get_function_event_invoke_config(FunctionName="said")) == told(put)
     assert client.list_function_event_invoke_configs(FunctionName="said")["FunctionEventInvokeConfigs"] == [told(put)]
     client.delete_function_event_invoke_config(FunctionName="said")
@@ -186,6 +190,7 @@ def test_what_is_said_of_retries_holds_for_the_next_invocation(serve: Serve) -> 
     assert sorted(record["attempt"] for record in server.ended(2, function="broken")) == [1, 2]
     client.put_function_event_invoke_config(FunctionName="broken", MaximumRetryAttempts=0)
     client.invoke(FunctionName="broken", InvocationType="Event")
+    server.ended(3, function="broken")
     client.delete_function_event_invoke_config(FunctionName="broken")
     # One more, of which all three attempts are seen: then whatever else was to come has come.
     client.invoke(FunctionName="broken", InvocationType="Event")
@@ -197,7 +202,8 @@ def test_what_is_said_of_retries_holds_for_the_next_invocation(serve: Serve) -> 
 def test_a_code_signing_configuration_is_used_by_functions(client: Any) -> None:
     made = client.create_code_signing_config(AllowedPublishers={"SigningProfileVersionArns": [SIGNER]}, Tags={"team": "a"})["CodeSigningConfig"]
     arn = made["CodeSigningConfigArn"]
-    assert re.fullmatch(r"csc-[a-z0-9]{17}", made["CodeSigningConfigId"]) and made["CodeSigningPolicies"] == {"UntrustedArtifactOnDeployment": "Warn"}
+    assert re.fullmatch(r"csc-[a-z0-9]{17}", made["CodeSigningConfigId"])
+    assert made["CodeSigningPolicies"] == {"UntrustedArtifactOnDeployment": "Warn"}
     assert client.list_tags(Resource=arn)["Tags"] == {"team": "a"}
     enforced = {"UntrustedArtifactOnDeployment": "Enforce"}
     changed = client.update_code_signing_config(CodeSigningConfigArn=arn, Description="strict", CodeSigningPolicies=enforced)["CodeSigningConfig"]
@@ -235,7 +241,9 @@ def test_lists_come_page_by_page_without_gaps(client: Any) -> None:
             for _ in range(5)}
     pages = list(client.get_paginator("list_code_signing_configs").paginate(PaginationConfig={"PageSize": 2}))
     listed = [config["CodeSigningConfigArn"] for page in pages for config in page["CodeSigningConfigs"]]
-    assert made <= set(listed) and len(listed) == len(set(listed)) and max(len(page["CodeSigningConfigs"]) for page in pages) == 2
+    assert made <= set(listed)
+    assert len(listed) == len(set(listed))
+    assert max(len(page["CodeSigningConfigs"]) for page in pages) == 2
     for arn in made:
         client.put_function_code_signing_config(FunctionName="many", CodeSigningConfigArn=arn)
     assert refused(client.list_code_signing_configs, Marker="not a marker")[:2] == (400, "InvalidParameterValueException")

@@ -44,7 +44,7 @@ async def show(lam: Microlam, asked: Asked) -> Facts:
 
 async def _package(lam: Microlam, function: Function, chosen: str) -> Package:
     snapshot = await lam.functions.snapshot(function.arn, LATEST if chosen == FOLDER else chosen)
-    place = lam.functions.zip(snapshot)
+    place = lam.functions.zip(snapshot.sha256)
     if place is None:
         raise NotFound(reason=f"The code of {function.name} {chosen} is not kept any more.")
     package = await asyncio.to_thread(zipped, place)

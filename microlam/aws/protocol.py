@@ -11,12 +11,15 @@ import orjson
 
 from microlam.aws import binding, constraints, eventstream, json_body, query_body, xml_body
 from microlam.aws.binding import WireRequest
-from microlam.aws.errors import Unreadable, Unsupported, WireError
+from microlam.aws.errors import Unreadable, Unsupported, ValidationFailed, WireError
 from microlam.aws.tables import Member, Operation, Shape, Table
 from microlam.errors import MicrolamError
 
 # An operation's members, in and out. What each of them holds is the table's to say and to check, not mypy's.
 Params = dict[str, Any]
+
+# What a service calls a request that breaks its tables' limits, where that is not ValidationException.
+VALIDATION = {"iam": "ValidationError", "logs": "InvalidParameterException", "sts": "ValidationError"}
 
 
 class WireReply(NamedTuple):
@@ -98,7 +101,11 @@ class Service:
 
     def check(self, operation: Operation, params: Params) -> None:
         """Raise ValidationFailed, with AWS's own sentences, where members break what the table says of them."""
-        constraints.check(operation.input, params)
+        try:
+            constraints.check(operation.input, params)
+        except ValidationFailed as failed:
+            failed.code = VALIDATION.get(self.name, failed.code)
+            raise
 
     # ---- result → reply -----------------------------------------------------------------------------------------
 

@@ -61,17 +61,22 @@ class Snapshot:
         facts = {name: value for name, value in plain(self).items() if name not in ("number", "modified", "revision", "status", "content")}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def version(self, root: str, layers: tuple[str, ...] = ()) -> Version:
-        """What executors run, its code unpacked in `root` and that of its layers in those folders."""
+    def version(self, root: str, layers: str = "") -> Version:
+        """What executors run, its code unpacked in `root` and all of its layers in one folder."""
         return Version(
             arn=self.arn, number=self.number, handler=self.handler, runtime=self.runtime, root=root, source=root, sha256=self.sha256,
-            path=(*self.path, *layers), timeout=self.timeout, memory=self.memory, environment=self.environment or {}, concurrency=self.concurrency,
-            executor=self.executor, preload=self.preload, log_format=self.log_format, log_level=self.log_level, log_group=self.log_group, role=self.role,
+            path=(*self.path, *layer_path(layers, self.runtime)), layers=layers, timeout=self.timeout, memory=self.memory,
+            environment=self.environment or {}, concurrency=self.concurrency, executor=self.executor, preload=self.preload,
+            log_format=self.log_format, log_level=self.log_level, log_group=self.log_group, role=self.role,
         )
 
 
     def with_status(self, status: str) -> Snapshot:
         return self if self.status == status else dataclasses.replace(self, status=status)
+
+def layer_path(folder: str, runtime: str) -> tuple[str, ...]:
+    """Where Python looks for the modules of layers, which lie in `folder` as in AWS's /opt."""
+    return (f"{folder}/python/lib/{runtime}/site-packages", f"{folder}/python") if folder else ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from microlam.resources.code_signing import CodeSignings
 from microlam.resources.event_invoke import EventInvokes
-from microlam.resources.policies import ResourcePolicies
+from microlam.resources.resource_policies import ResourcePolicies
 from microlam.resources.runtime_settings import RuntimeSettings
 from microlam.resources.source_mappings import SourceMappings
 from microlam.resources.tags import Tags
@@ -23,18 +23,13 @@ class Attached:
         self.runtime_settings = RuntimeSettings(store)
         self.source_mappings = SourceMappings(store)
 
-    async def forget(self, function: str) -> None:
-        """A function is gone. Event source mappings stay, as on AWS: who deletes a function deletes them apart."""
-        await self.tags.forget(function)
-        await self.code_signings.leave(function)
-        await self.policies.forget(function)
-        await self.urls.forget(function)
-        await self.event_invokes.forget(function)
-        await self.runtime_settings.forget(function)
-
-    async def forget_qualifier(self, function: str, qualifier: str) -> None:
-        """A version or an alias of a function is gone."""
-        await self.policies.forget(function, qualifier)
-        await self.urls.forget(function, qualifier)
-        await self.event_invokes.forget(function, qualifier)
-        await self.runtime_settings.forget(function, qualifier)
+    async def forget(self, function: str, qualifier: str | None) -> None:
+        """A function is gone, or one of its versions or aliases. Event source mappings stay, as on AWS: who deletes a function deletes them apart."""
+        gone = [qualifier] if qualifier else []
+        await self.policies.forget(function, *gone)
+        await self.urls.forget(function, *gone)
+        await self.event_invokes.forget(function, *gone)
+        await self.runtime_settings.forget(function, *gone)
+        if not gone:
+            await self.tags.forget(function)
+            await self.code_signings.leave(function)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from microlam.errors import Conflict
-from microlam.resources.kept import Kept, Owned
+from microlam.resources.belongings import Belongings, Owned
 from microlam.store import Store
 
 
@@ -39,8 +39,8 @@ class CodeSignings:
     """Code signing configurations by ARN, and which function uses which."""
 
     def __init__(self, store: Store) -> None:
-        self._kept = Kept(store, "code-signing", CodeSigning)
-        self._used = Kept(store, "code-signing-of", _Uses)
+        self._kept = Belongings(store, "code-signing", CodeSigning)
+        self._used = Belongings(store, "code-signing-of", _Uses)
 
     async def find(self, arn: str) -> CodeSigning | None:
         return await self._kept.find(arn)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from microlam.model import LATEST, Retry
-from microlam.resources.kept import Kept, Owned
+from microlam.resources.belongings import Belongings, Owned
 from microlam.store import Store
 
 
@@ -25,14 +25,14 @@ class EventInvokes:
     """Who said what: by a function's ARN and a version or alias of it, `$LATEST` where none is named."""
 
     def __init__(self, store: Store) -> None:
-        self._kept = Kept(store, "event-invoke", EventInvoke)
+        self._kept = Belongings(store, "event-invoke", EventInvoke)
 
     async def find(self, arn: str, qualifier: str | None) -> EventInvoke | None:
         return await self._kept.find(arn, qualifier or LATEST)
 
     async def of(self, arn: str) -> list[Owned[EventInvoke]]:
         """Everything said for a function."""
-        return await self._kept.all(arn)
+        return await self._kept.of(arn)
 
     async def keep(self, arn: str, qualifier: str | None, said: EventInvoke) -> None:
         await self._kept.keep(arn, qualifier or LATEST, said)

@@ -1,75 +1,52 @@
-"""Things that are told to be kept: frozen dataclasses, each a document in the store, on disk when a verb returns."""
+"""Things of one kind that are kept: read from the store once, held in memory, and on disk before a change is said to be made."""
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from datetime import datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, get_origin, get_type_hints
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from typing import Generic, TypeVar
 
 from microlam.store import Document, Store
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-T = TypeVar("T", bound="DataclassInstance")
-
-
-class Owned(NamedTuple, Generic[T]):
-    """A thing, whose it is, and what it is called there."""
-
-    owner: str
-    name: str
-    thing: T
+T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """The things of one kind: `owner` says whose, `name` which of the owner's."""
+    """All things of one kind, by owner and name. Whoever changes one on the ground of what it was holds `changing` meanwhile."""
 
-    def __init__(self, store: Store, kind: str, cls: type[T]) -> None:
-        self._store, self._kind, self._cls = store, kind, cls
+    def __init__(self, store: Store, kind: str, document_of: Callable[[T], Document], thing_of: Callable[[Document], T]) -> None:
+        self._store, self._kind, self._document_of, self._thing_of = store, kind, document_of, thing_of
+        self._things: dict[tuple[str, str], T] | None = None
+        self.changing = asyncio.Lock()
 
-    async def find(self, owner: str, name: str = "") -> T | None:
-        return (await self.of(owner)).get(name)
+    async def get(self, owner: str, name: str) -> T | None:
+        return (await self._all()).get((owner, name))
 
-    async def of(self, owner: str) -> dict[str, T]:
-        """What one owner has, by name."""
-        return {name: thing for _, name, thing in await self.all(owner)}
+    async def of(self, owner: str) -> list[T]:
+        """Everything of one owner."""
+        return [thing for (whose, _), thing in (await self._all()).items() if whose == owner]
 
-    async def all(self, owner: str | None = None) -> list[Owned[T]]:
-        """What everybody has, by owner and name."""
-        return [Owned(document.owner, document.name, _read(self._cls, document.body)) for document in await self._store.documents(self._kind, owner)]
+    async def everything(self) -> Collection[T]:
+        return (await self._all()).values()
 
-    async def keep(self, owner: str, name: str, thing: T) -> None:
-        """Keep a thing, in place of the one that was called so."""
-        await self._store.change_documents([Document(kind=self._kind, owner=owner, name=name, body=_written(dataclasses.asdict(thing)))])
+    async def put(self, thing: T, *, instead_of: Iterable[T] = ()) -> T:
+        """Keep a thing, in place of one of its owner and name, and forget others with it."""
+        things = await self._all()
+        kept, gone = self._document_of(thing), [self._document_of(each) for each in instead_of]
+        await self._store.change_documents([kept], gone)
+        for document in gone:
+            things.pop((document.owner, document.name), None)
+        things[kept.owner, kept.name] = thing
+        return thing
 
-    async def forget(self, owner: str, *names: str) -> None:
-        """Forget those of an owner, or all there are."""
-        gone = names or tuple(await self.of(owner))
-        await self._store.change_documents(forget=[Document(kind=self._kind, owner=owner, name=name) for name in gone])
+    async def remove(self, thing: T) -> None:
+        """Forget a thing."""
+        things, gone = await self._all(), self._document_of(thing)
+        await self._store.change_documents(forget=[gone])
+        things.pop((gone.owner, gone.name), None)
 
-
-def _read(cls: type[T], body: Mapping[str, Any]) -> T:
-    hints = _hints(cls)
-    return cls(**{name: _value(hints[name], value) for name, value in body.items() if name in hints})
-
-
-@cache
-def _hints(cls: type[Any]) -> Mapping[str, Any]:
-    return get_type_hints(cls)
-
-
-def _value(hint: Any, value: Any) -> Any:
-    if isinstance(value, str) and (hint is datetime or datetime in getattr(hint, "__args__", ())):
-        return datetime.fromisoformat(value)
-    return tuple(value) if isinstance(value, list) and get_origin(hint) is tuple else value
-
-
-def _written(value: Any) -> Any:
-    """Instants as text; the rest is JSON already."""
-    if isinstance(value, dict):
-        return {name: _written(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_written(item) for item in value]
-    return value.isoformat() if isinstance(value, datetime) else value
+    async def _all(self) -> dict[tuple[str, str], T]:
+        if self._things is None:
+            read = {(document.owner, document.name): self._thing_of(document) for document in await self._store.documents(self._kind)}
+            if self._things is None:    # nobody was quicker, and has made changes since
+                self._things = read
+        return self._things

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from microlam.model import LATEST
-from microlam.resources.kept import Kept
+from microlam.resources.belongings import Belongings
 from microlam.store import Store
 
 
@@ -25,8 +25,8 @@ class RuntimeSettings:
     """What was said of each function, by ARN, and of its versions."""
 
     def __init__(self, store: Store) -> None:
-        self._updates = Kept(store, "runtime-updates", RuntimeUpdates)
-        self._recursion = Kept(store, "recursion", _Recursion)
+        self._updates = Belongings(store, "runtime-updates", RuntimeUpdates)
+        self._recursion = Belongings(store, "recursion", _Recursion)
 
     async def updates(self, arn: str, number: str | None) -> RuntimeUpdates:
         return await self._updates.find(arn, number or LATEST) or RuntimeUpdates()

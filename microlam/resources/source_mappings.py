@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from microlam.errors import Conflict
-from microlam.resources.kept import Kept
+from microlam.resources.belongings import Belongings
 from microlam.store import Store
 
 STREAMS = ("kinesis", "dynamodb")
@@ -98,21 +98,22 @@ class SourceMappings:
     """The mappings of each account and region ("ACCOUNT:REGION"), by UUID."""
 
     def __init__(self, store: Store) -> None:
-        self._kept = Kept(store, "source-mapping", SourceMapping)
+        self._kept = Belongings(store, "source-mapping", SourceMapping)
 
     async def find(self, owner: str, uuid: str) -> SourceMapping | None:
         return await self._kept.find(owner, uuid)
 
     async def of(self, owner: str) -> Mapping[str, SourceMapping]:
-        return await self._kept.of(owner)
+        return {name: mapping for _, name, mapping in await self._kept.of(owner)}
 
     async def create(self, owner: str, uuid: str, mapping: SourceMapping) -> None:
         """Keep a new mapping; raises Conflict where its source and function are mapped already."""
-        for other_uuid, other in (await self.of(owner)).items():
-            if _same(other) == _same(mapping):
-                error = QueueMappingExists if mapping.kind == "sqs" else MappingExists
-                raise error(source=mapping.source, function=mapping.function.partition(":function:")[2].partition(":")[0], uuid=other_uuid)
-        await self.keep(owner, uuid, mapping)
+        async with self._kept.changing:
+            for other_uuid, other in (await self.of(owner)).items():
+                if _same(other) == _same(mapping):
+                    error = QueueMappingExists if mapping.kind == "sqs" else MappingExists
+                    raise error(source=mapping.source, function=mapping.function.partition(":function:")[2].partition(":")[0], uuid=other_uuid)
+            await self.keep(owner, uuid, mapping)
 
     async def keep(self, owner: str, uuid: str, mapping: SourceMapping) -> None:
         await self._kept.keep(owner, uuid, mapping)

@@ -1,12 +1,11 @@
 """Tags: words that people hang on things, to find and count them by."""
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from microlam.errors import InvalidParameter
-from microlam.resources.kept import Kept
+from microlam.resources.belongings import Belongings
 from microlam.store import Store
 
 LIMIT = 50
@@ -21,8 +20,7 @@ class Tags:
     """The tags of everything that can have some, by its ARN."""
 
     def __init__(self, store: Store) -> None:
-        self._kept = Kept(store, "tags", _Tags)
-        self._turn = asyncio.Lock()
+        self._kept = Belongings(store, "tags", _Tags)
 
     async def of(self, arn: str) -> Mapping[str, str]:
         """The tags of a thing, by name."""
@@ -30,12 +28,12 @@ class Tags:
 
     async def add(self, arn: str, tags: Mapping[str, str]) -> None:
         """Add tags, in place of those of the same names."""
-        async with self._turn:
+        async with self._kept.changing:
             await self._keep(arn, {**await self.of(arn), **tags})
 
     async def remove(self, arn: str, names: Collection[str]) -> None:
         """Remove tags; those that are not there do not matter."""
-        async with self._turn:
+        async with self._kept.changing:
             await self._keep(arn, {name: value for name, value in (await self.of(arn)).items() if name not in names})
 
     async def _keep(self, arn: str, tags: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from microlam.errors import Conflict
-from microlam.resources.kept import Kept, Owned
+from microlam.resources.belongings import Belongings, Owned
 from microlam.store import Store
 
 
@@ -37,19 +37,21 @@ class FunctionUrls:
     """The URLs of functions, by ARN and alias; `None` is the function itself."""
 
     def __init__(self, store: Store) -> None:
-        self._kept = Kept(store, "url", FunctionUrl)
+        self._kept = Belongings(store, "url", FunctionUrl)
 
     async def find(self, arn: str, alias: str | None) -> FunctionUrl | None:
         return await self._kept.find(arn, alias or "")
 
     async def of(self, arn: str) -> list[Owned[FunctionUrl]]:
         """The URLs of a function and of its aliases."""
-        return await self._kept.all(arn)
+        return await self._kept.of(arn)
 
     async def create(self, arn: str, alias: str | None, url: FunctionUrl) -> None:
-        if await self.find(arn, alias):
-            raise UrlExists(arn=f"{arn}:{alias}" if alias else arn)
-        await self.keep(arn, alias, url)
+        """Keep the URL of a function or alias that has none; raises UrlExists."""
+        async with self._kept.changing:
+            if await self.find(arn, alias):
+                raise UrlExists(arn=f"{arn}:{alias}" if alias else arn)
+            await self.keep(arn, alias, url)
 
     async def keep(self, arn: str, alias: str | None, url: FunctionUrl) -> None:
         await self._kept.keep(arn, alias or "", url)

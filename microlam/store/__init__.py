@@ -25,16 +25,31 @@ from microlam.store.index import Index
 from microlam.store.lists import InvocationFilter, Lists, Page
 from microlam.store.recorder import Recorder
 from microlam.store.rollups import Point, Series, Totals, summed
-from microlam.store.rows import Document, ObjectRow, Record, Running, Size, Waiting, full_record_json, record_json
+from microlam.store.rows import (
+    Document,
+    Logged,
+    LogGroupRow,
+    LogPlace,
+    LogStreamRow,
+    ObjectRow,
+    Record,
+    Running,
+    Size,
+    Waiting,
+    full_record_json,
+    record_json,
+)
 from microlam.store.sqlite import Sqlite
 
 __all__ = [
-    "Document", "InvocationFilter", "ObjectRow", "Page", "Point", "Record", "Series", "Size", "Store", "Totals", "Waiting", "full_record_json", "record_json",
-    "summed",
+    "Document", "InvocationFilter", "LogGroupRow", "LogPlace", "LogStreamRow", "Logged", "ObjectRow", "Page", "Point", "Record", "Series", "Size", "Store",
+    "Totals", "Waiting", "full_record_json", "record_json", "summed",
 ]
 
 _HERE = Path(__file__).parent
 _COUNTED = 10_000               # rows, where a count need not be exact beyond
+_LAST_NAME = "\U0010ffff"
+_LAST_TIME = 1 << 62
 _PRUNED_AT_ONCE = 500           # rows, so that pruning never keeps a writer waiting for long
 
 _SERVER_ENDED = {"errorType": "Runtime.ExitError", "errorMessage": "The server ended while this invocation ran."}
@@ -195,6 +210,65 @@ class Store:
         with suppress(RecordUnavailable):
             await self.flush()
 
+    # ---- logs ----------------------------------------------------------------------------------------------------
+
+    async def log_groups(self, begin: str) -> list[LogGroupRow]:
+        """The functions that have logged something and whose ARNs begin so, by ARN."""
+        await self._settle()
+        return await self._database.rows("log_groups", rows.log_group_of, begin=begin)
+
+    async def log_stream(self, arn: str, name: str) -> LogStreamRow | None:
+        """One log stream of a function."""
+        await self._settle()
+        found = await self._database.rows("log_stream", rows.log_stream_of, arn=arn, name=name)
+        return found[0] if found else None
+
+    async def log_streams_by_name(self, arn: str, limit: int, *, begin: str = "", after: str | None = None, descending: bool = False) -> list[LogStreamRow]:
+        """A function's log streams whose names begin so, in the order of their names, past one of them."""
+        await self._settle()
+        if descending:
+            return await self._database.rows("log_streams_down", rows.log_stream_of, arn=arn, limit=limit, begin=begin, name=after or _LAST_NAME)
+        return await self._database.rows("log_streams_up", rows.log_stream_of, arn=arn, limit=limit, begin=begin, name=after or "")
+
+    async def log_streams_by_time(self, arn: str, limit: int, *, after: tuple[int, str] | None = None, descending: bool = False) -> list[LogStreamRow]:
+        """A function's log streams in the order of their last logs, past one of them (microseconds and name)."""
+        await self._settle()
+        if descending:
+            at, name = after or (_LAST_TIME, _LAST_NAME)
+            return await self._database.rows("log_streams_newest", rows.log_stream_of, arn=arn, limit=limit, at=at, name=name)
+        at, name = after or (0, "")
+        return await self._database.rows("log_streams_oldest", rows.log_stream_of, arn=arn, limit=limit, at=at, name=name)
+
+    async def logs(
+        self, arn: str, start: LogPlace, since: int, until: int, limit: int, *, streams: Sequence[str] | None = None, begin: str = "", backward: bool = False,
+    ) -> list[Logged]:
+        """What a function logged since one instant and before another (microseconds), from `start` on or backwards: all, or that of some streams by name, or
+        of those whose names begin so."""
+        await self._settle()
+        # The range leads straight to `start`: what comes before it is not even looked at.
+        since, until = (since, min(until, start.at + 1)) if backward else (max(since, start.at), until)
+        numbers = None
+        if streams is not None or begin:
+            found = await self._stream_numbers(arn, streams, begin)
+            if not found:
+                return []
+            numbers = orjson.dumps([number for number, _, _ in found]).decode()
+            since, until = max(since, min(first for _, first, _ in found)), min(until, max(last for _, _, last in found) + 1)
+        return await self._database.rows(
+            "logs_back" if backward else "logs_on", rows.logged_of, arn=arn, since=since, until=until, streams=numbers, at=start.at,
+            key=rows.key_bytes(start.key) if start.key else b"", limit=limit,
+        )
+
+    async def _stream_numbers(self, arn: str, streams: Sequence[str] | None, begin: str) -> list[tuple[int, int, int]]:
+        """The streams that are meant: number, first and last log."""
+        found = await self._database.rows("log_stream_numbers", lambda row: (int(row[0]), int(row[1]), int(row[2])), arn=arn, begin=begin)
+        wanted = None if streams is None else {rows.stream_number(name) for name in streams}
+        return [row for row in found if wanted is None or row[0] in wanted]
+
+    async def forget_logs(self, arn: str) -> None:
+        """A function's logs are no longer shown; the invocations stay on record."""
+        await self._recorder.write(lambda: [Step("forget_log_streams", [(arn,)]), Step("forget_log_group", [(arn,)])])
+
     # ---- forgetting ----------------------------------------------------------------------------------------------
 
     async def prune(self, now: datetime, age: float, count: int) -> int:
@@ -212,6 +286,9 @@ class Store:
                 break
         if self._index and pruned:
             await self._index.forget()
+        # Nothing is logged before it is queued: a stream that old has lost all it had.
+        old = {"at": rows.key_time(before)}
+        await self._recorder.write(lambda: [Step("shrink_log_groups", [old]), Step("prune_log_streams", [old])])
         return pruned
 
     # ---- schedules -----------------------------------------------------------------------------------------------

@@ -31,10 +31,14 @@ class Changes:
 
     def end(self, ends: Sequence[tuple[Invocation, Outcome]]) -> list[Step]:
         """How invocations ended."""
+        know = self._know([invocation for invocation, _ in ends])
+        groups, streams = rows.log_rows((self._number(invocation), outcome) for invocation, outcome in ends)
         return [
-            self._know([invocation for invocation, _ in ends]),
+            know,
             Step("put_invocation", (rows.ended_row(invocation, self._number(invocation), outcome) for invocation, outcome in ends)),
             Step("put_payload", (rows.payload_row(invocation, outcome) for invocation, outcome in ends)),
+            Step("note_log_group", groups),
+            Step("note_log_stream", streams),
         ]
 
     def run(self, runs: Sequence[tuple[Invocation, Running]]) -> list[Step]:

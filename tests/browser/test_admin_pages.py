@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -25,8 +26,8 @@ def post(server: Server, path: str, body: bytes = b"{}") -> str:
 def save(server: Server, files: dict[str, str]) -> None:
     """Write functions, and wait until they are known."""
     server.write(files)
-    for name in files:
-        until(lambda name=name: server.get(f"/_microlam/functions/{name.removesuffix('.py')}.json").status == 200, f"for {name}")
+    known = [f"/_microlam/functions/{name.removesuffix('.py')}.json" for name in files]
+    until(lambda: all(server.get(address).status == 200 for address in known), f"for {files}")
 
 
 def act(server: Server, path: str, **form: str) -> Any:
@@ -318,7 +319,7 @@ def test_every_page_is_accessible_and_fits_a_phone(server: Server, open_page: Op
     assert wrong == []
 
 
-AXE = (Path(__import__("axe_playwright_python").__file__).parent / "axe.min.js").read_text()
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
 
 
 def violations(page: Page) -> list[str]:

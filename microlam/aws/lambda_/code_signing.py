@@ -88,7 +88,7 @@ async def put_function_code_signing_config(call: Call, params: Params) -> Params
     function, arn = target_of(call, params["FunctionName"], None).arn, params["CodeSigningConfigArn"]
     if await call.attached.code_signings.find(arn) is None:
         raise CodeSigningGone(arn=arn)
-    await must_exist(call, function)
+    must_exist(call, function)
     await call.attached.code_signings.use(function, arn)
     return {"CodeSigningConfigArn": arn, "FunctionName": _name(function)}
 
@@ -96,14 +96,14 @@ async def put_function_code_signing_config(call: Call, params: Params) -> Params
 async def get_function_code_signing_config(call: Call, params: Params) -> Params:
     """Which configuration a function uses, if any."""
     function = target_of(call, params["FunctionName"], None).arn
-    await must_exist(call, function)
+    must_exist(call, function)
     return {"CodeSigningConfigArn": await call.attached.code_signings.used_by(function), "FunctionName": _name(function)}
 
 
 async def delete_function_code_signing_config(call: Call, params: Params) -> Params:
     """Let a function use none."""
     function = target_of(call, params["FunctionName"], None).arn
-    await must_exist(call, function)
+    must_exist(call, function)
     await call.attached.code_signings.leave(function)
     return {}
 

@@ -5,7 +5,7 @@ import dataclasses
 from typing import Any
 
 from microlam.aws.call import Answers, Call
-from microlam.aws.lambda_.existing import exists, function_exists
+from microlam.aws.lambda_.existing import exists
 from microlam.aws.lambda_.paging import page
 from microlam.aws.lambda_.target import Target, target_of
 from microlam.aws.protocol import Params
@@ -58,7 +58,7 @@ async def delete_function_event_invoke_config(call: Call, params: Params) -> Par
 async def list_function_event_invoke_configs(call: Call, params: Params) -> Params:
     """What was said for a function, version by version."""
     target = target_of(call, params["FunctionName"], None)
-    if not await function_exists(call, target.arn):
+    if target.arn not in call.functions:
         raise FunctionAbsent()
     shown, marker = page(await call.attached.event_invokes.of(target.arn), lambda owned: owned.name, params)
     return {"FunctionEventInvokeConfigs": [_described(Target(target.arn, name), said) for _, name, said in shown], "NextMarker": marker}
@@ -78,7 +78,7 @@ async def _settable(call: Call, params: Params) -> Target:
     target = target_of(call, params["FunctionName"], params.get("Qualifier"))
     if all(params.get(member) is None for member in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")):
         raise InvalidParameter(reason="You must specify at least one of error handling or destination setting.")
-    if not await exists(call, target):
+    if not exists(call, target):
         raise FunctionAbsent()
     for destination in _destinations(params).values():
         if destination:
@@ -97,7 +97,7 @@ async def _must_be_usable(call: Call, target: Target, destination: str) -> None:
     other = function_arn(read.name, read.region or region_of(target.arn), read.account or account_of(target.arn)) if read else ""
     if other == target.arn:
         raise InvalidParameter(reason="You can't specify the function as a destination for itself.")
-    if not await function_exists(call, other):
+    if other not in call.functions:
         raise InvalidParameter(reason=f"The destination ARN {destination} is invalid.")
 
 

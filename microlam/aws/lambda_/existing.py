@@ -3,12 +3,8 @@ from __future__ import annotations
 
 from microlam.aws.call import Call
 from microlam.aws.lambda_.target import Target
-from microlam.errors import FunctionNotFound, NotFound
+from microlam.errors import AliasNotFound, FunctionNotFound, NotFound
 from microlam.model import LATEST
-
-
-class AliasNotFound(NotFound):
-    """Cannot find alias arn: {arn}"""
 
 
 class ResourceMissing(NotFound):
@@ -19,25 +15,24 @@ class FunctionMissing(NotFound):
     """Function does not exist"""
 
 
-async def function_exists(call: Call, arn: str) -> bool:
-    return any(function.arn == arn for function in call.functions.all())
-
-
-async def exists(call: Call, target: Target) -> bool:
+def exists(call: Call, target: Target) -> bool:
     """Whether there is the function, and the version or alias of it that is named."""
-    return await function_exists(call, target.arn) and target.qualifier in (None, LATEST)
+    if target.arn not in call.functions:
+        return False
+    known = [alias.name for alias in call.functions.aliases(target.arn)] + [version.number for version in call.functions.versions(target.arn)]
+    return target.qualifier in (None, LATEST, *known)
 
 
-async def must_exist(call: Call, arn: str) -> None:
+def must_exist(call: Call, arn: str) -> None:
     """Raise FunctionNotFound where there is no function."""
-    if not await function_exists(call, arn):
+    if arn not in call.functions:
         raise FunctionNotFound(arn=arn)
 
 
-async def must_exist_qualified(call: Call, target: Target) -> None:
+def must_exist_qualified(call: Call, target: Target) -> None:
     """Raise, in AWS's words for each, where there is no function, no such version or no such alias."""
-    await must_exist(call, target.arn)
-    if target.qualifier and not await exists(call, target):
+    must_exist(call, target.arn)
+    if target.qualifier and not exists(call, target):
         if is_alias_name(target.qualifier):
             raise AliasNotFound(arn=f"{target.arn}:{target.qualifier}")
         raise FunctionNotFound(arn=f"{target.arn}:{target.qualifier}")

@@ -136,7 +136,7 @@ async def _found(call: Call, params: Params) -> SourceMapping:
 async def _function(call: Call, params: Params) -> str:
     """The ARN of the function, version or alias that is to get the records."""
     target = target_of(call, params["FunctionName"], None)
-    if not await exists(call, target):
+    if not exists(call, target):
         raise InvalidParameter(reason="Function does not exist")
     return f"{target.arn}:{target.qualifier}" if target.qualifier else target.arn
 

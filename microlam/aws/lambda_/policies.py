@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from microlam.aws.call import Answers, Call
-from microlam.aws.lambda_.existing import ResourceMissing, function_exists, must_exist_qualified
+from microlam.aws.lambda_.existing import ResourceMissing, must_exist_qualified
 from microlam.aws.lambda_.target import target_of
 from microlam.aws.protocol import Params
 from microlam.errors import InvalidParameter, NotFound
@@ -28,13 +28,15 @@ async def add_permission(call: Call, params: Params) -> Params:
     if params.get("FunctionUrlAuthType") and params["Action"] != "lambda:InvokeFunctionUrl":
         raise InvalidParameter(reason="FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action")
     principal = principal_of(params["Principal"])
-    await must_exist_qualified(call, target)
+    must_exist_qualified(call, target)
     arn = f"{target.arn}:{target.qualifier}" if target.qualifier else target.arn
     statement: dict[str, Any] = {"Sid": params["StatementId"], "Effect": "Allow", "Principal": principal, "Action": params["Action"], "Resource": arn}
     conditions = _conditions(params)
     if conditions:
         statement["Condition"] = conditions
-    await call.attached.policies.add(target.arn, target.qualifier or "", statement, revision=params.get("RevisionId"), call="GetPolicy")
+    current = call.functions.revision(target.arn, target.qualifier)
+    await call.attached.policies.add(target.arn, target.qualifier or "", statement, revision=params.get("RevisionId"), current=current, call="GetPolicy")
+    await call.functions.touch(target.arn, target.qualifier)
     return {"Statement": json.dumps(statement, separators=(",", ":"))}
 
 
@@ -44,16 +46,18 @@ async def get_policy(call: Call, params: Params) -> Params:
     policy = await call.attached.policies.find(target.arn, target.qualifier or "")
     if policy is None:
         raise ResourceMissing()
-    return {"Policy": policy.document, "RevisionId": policy.revision}
+    return {"Policy": policy.document, "RevisionId": call.functions.revision(target.arn, target.qualifier) or policy.revision}
 
 
 async def remove_permission(call: Call, params: Params) -> Params:
     """Take one statement out of a policy."""
     target = target_of(call, params["FunctionName"], params.get("Qualifier"))
-    if not await function_exists(call, target.arn):
+    if target.arn not in call.functions:
         raise NoPolicyFound(arn=target.arn)
-    await must_exist_qualified(call, target)
-    await call.attached.policies.remove(target.arn, target.qualifier or "", params["StatementId"], revision=params.get("RevisionId"), call="GetPolicy")
+    must_exist_qualified(call, target)
+    revision, current = params.get("RevisionId"), call.functions.revision(target.arn, target.qualifier)
+    await call.attached.policies.remove(target.arn, target.qualifier or "", params["StatementId"], revision=revision, current=current, call="GetPolicy")
+    await call.functions.touch(target.arn, target.qualifier)
     return {}
 
 

@@ -32,7 +32,7 @@ async def get_runtime_management_config(call: Call, params: Params) -> Params:
 async def put_function_recursion_config(call: Call, params: Params) -> Params:
     """Say what becomes of a function that calls itself again and again."""
     arn = target_of(call, params["FunctionName"], None).arn
-    await must_exist(call, arn)
+    must_exist(call, arn)
     await call.attached.runtime_settings.keep_loop(arn, params["RecursiveLoop"])
     return {"RecursiveLoop": params["RecursiveLoop"]}
 
@@ -40,7 +40,7 @@ async def put_function_recursion_config(call: Call, params: Params) -> Params:
 async def get_function_recursion_config(call: Call, params: Params) -> Params:
     """What becomes of a function that calls itself again and again."""
     arn = target_of(call, params["FunctionName"], None).arn
-    await must_exist(call, arn)
+    must_exist(call, arn)
     return {"RecursiveLoop": await call.attached.runtime_settings.loop(arn)}
 
 
@@ -52,7 +52,7 @@ OPERATIONS: Answers = {
 
 async def _version(call: Call, params: Params) -> Target:
     target = target_of(call, params["FunctionName"], params.get("Qualifier"))
-    await must_exist_qualified(call, target)
+    must_exist_qualified(call, target)
     return target
 
 

@@ -19,6 +19,7 @@ async def tag_resource(call: Call, params: Params) -> Params:
         # AWS's own words: it does not say what is wrong.
         raise InvalidParameter(reason="An error occurred and the request cannot be processed.")
     await call.attached.tags.add(params["Resource"], params["Tags"])
+    await _touch(call, params["Resource"])
     return {}
 
 
@@ -26,6 +27,7 @@ async def untag_resource(call: Call, params: Params) -> Params:
     """Remove tags from a thing."""
     await _must_be_taggable(call, params["Resource"])
     await call.attached.tags.remove(params["Resource"], params["TagKeys"])
+    await _touch(call, params["Resource"])
     return {}
 
 
@@ -38,6 +40,12 @@ async def list_tags(call: Call, params: Params) -> Params:
 OPERATIONS: Answers = {"TagResource": tag_resource, "UntagResource": untag_resource, "ListTags": list_tags}
 
 
+async def _touch(call: Call, arn: str) -> None:
+    """A function's tags are part of what its revision tells apart."""
+    if ":function:" in arn:
+        await call.functions.touch(arn)
+
+
 async def _must_be_taggable(call: Call, arn: str) -> None:
     """Raise NotFound, in AWS's words for each sort of thing, unless there is one with this ARN."""
     kind, _, name = arn.split(":", 5)[5].partition(":")
@@ -46,7 +54,7 @@ async def _must_be_taggable(call: Call, arn: str) -> None:
             function, qualifier = split_arn(arn)
             if qualifier:
                 raise InvalidParameter(reason="Tags on function aliases and versions are not supported. Please specify a function ARN.")
-            await must_exist(call, function)
+            must_exist(call, function)
         case "event-source-mapping":
             if await call.attached.source_mappings.find(f"{account_of(arn)}:{region_of(arn)}", name) is None:
                 raise TaggedNotFound(kind="Event source mapping", arn=arn)

@@ -6,7 +6,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from microlam.aws.call import Answers, Call
-from microlam.aws.lambda_.existing import FunctionMissing, ResourceMissing, exists, function_exists
+from microlam.aws.lambda_.existing import FunctionMissing, ResourceMissing, exists
 from microlam.aws.lambda_.paging import page
 from microlam.aws.lambda_.target import Target, target_of
 from microlam.aws.protocol import Params
@@ -53,7 +53,7 @@ async def delete_function_url_config(call: Call, params: Params) -> Params:
 async def list_function_url_configs(call: Call, params: Params) -> Params:
     """The addresses of a function and of its aliases."""
     target = target_of(call, params["FunctionName"], None)
-    if not await function_exists(call, target.arn):
+    if target.arn not in call.functions:
         raise FunctionMissing()
     shown, marker = page(await call.attached.urls.of(target.arn), lambda owned: owned.name, params)
     return {"FunctionUrlConfigs": [_listed(call, Target(target.arn, name or None), url) for _, name, url in shown], "NextMarker": marker}
@@ -70,7 +70,7 @@ OPERATIONS: Answers = {
 
 async def _existing(call: Call, params: Params) -> Target:
     target = target_of(call, params["FunctionName"], params.get("Qualifier"))
-    if not await exists(call, target):
+    if not exists(call, target):
         raise FunctionMissing()
     return target
 
