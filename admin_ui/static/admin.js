@@ -27,7 +27,7 @@ function localise(within) {
 // ---- live -----------------------------------------------------------------------------------------------------------
 let stale = false;
 let refreshing = false;
-let last = 0;
+let last = Date.now();
 
 /** Fetch this page again and let its live parts take the place of the old ones, where they differ and nobody is at work in them. */
 async function refresh() {
@@ -124,9 +124,8 @@ setInterval(() => {
 let source = null;
 if (document.body.dataset.live) {
   source = new EventSource(new URL(document.body.dataset.live, root));
-  let lost = false;
-  source.onopen = () => { show("live"); if (lost) refresh(); lost = false; };
-  source.onerror = () => { show("not live: no connection"); lost = true; };
+  source.onopen = () => { show("live"); refresh(); };      // what happened between the page and this
+  source.onerror = () => show("not live: no connection");
   source.addEventListener("rows", (event) => take(JSON.parse(event.data)));
   source.addEventListener("changed", refresh);
   document.addEventListener("visibilitychange", () => { if (!document.hidden && stale) refresh(); });

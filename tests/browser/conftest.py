@@ -72,15 +72,15 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def open_page(browser: Browser, server: Server) -> Iterator[Open]:
-    """open_page("functions") → a page of the admin; its console stays silent, so nothing was blocked and nothing failed."""
+    """open_page("functions") → a page of the admin; its console stays silent, so nothing was blocked and nothing failed, unless it is not `quiet`."""
     contexts, complaints = [], []
 
-    def begin(path: str = "", *, url: str = "", **options: Any) -> Page:
+    def begin(path: str = "", *, url: str = "", quiet: bool = True, **options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         context.set_default_timeout(WAIT * 1000)
         page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("console", lambda message: complaints.append(message.text) if quiet and message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{url or server.url}/_microlam/{path}")
         return page
