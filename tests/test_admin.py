@@ -19,7 +19,9 @@ from urllib.parse import quote, urljoin
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
+import microlam
 from microlam.admin import pages
 from microlam.app import Microlam
 from microlam.cli import settings_of
@@ -27,7 +29,7 @@ from microlam.model import Invocation, Outcome, function_arn, new_id
 from microlam.pauses import Pauses
 from microlam.server import Server
 from microlam.triggers import Triggers
-from tests.conftest import write
+from tests.conftest import Serve, write
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -652,3 +654,37 @@ def test_templates_are_loaded_at_the_first_page_only() -> None:
     code = "import sys, microlam.admin; print('jinja2' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert ran.stdout == "False\n"
+
+
+# ---- elsewhere -------------------------------------------------------------------------------------------------------
+
+async def test_under_another_prefix_in_an_application_pages_actions_and_streams_work_alike(tmp_path: Path) -> None:
+    write(tmp_path, {"functions/hello.py": HELLO})
+    app = web.Application()
+    microlam.setup(app, tmp_path / "functions", prefix="/fn", admin="/tools/admin", data=tmp_path / "data")
+    async with TestClient(TestServer(app)) as client:
+        async with client.get("/tools/admin/functions/hello", headers=HTML) as reply:
+            text = await reply.text()
+        [token] = set(re.findall(r'name="csrf" value="(\w+)"', text))
+        for address in re.findall(r'(?:href|src)="(\.[^"]*)"', text):
+            async with client.get(urljoin("/tools/admin/functions/hello", html.unescape(address)), headers=HTML) as reply:
+                assert reply.status == 200, address
+        form = aiohttp.FormData({"csrf": token, "event": "{}", "padding": "x" * 2_000_000})        # more than the host's limit
+        async with client.post("/tools/admin/functions/hello/test", data=form, headers=HTML, allow_redirects=False) as reply:
+            assert (reply.status, reply.headers["Location"][:18]) == (303, "../../invocations/")
+        stream = await client.get("/tools/admin/live")
+        assert await stream.content.readuntil(b"\n\n")
+    # and the server stops, whoever still looks on
+
+
+async def test_a_call_that_a_handler_makes_is_its_child(serve: Serve) -> None:
+    caller = """
+        import boto3
+        def handler(event, context):
+            return boto3.client("lambda").invoke(FunctionName="called", Payload=b"{}")["StatusCode"]
+    """
+    server = serve({"calling.py": caller, "called.py": HELLO})
+    id = server.client().invoke(FunctionName="calling")["ResponseMetadata"]["RequestId"]
+    [child] = server.ended(function="called")
+    assert child["parent"] == id
+    assert [each["id"] for each in server.invocation(id)["children"]] == [child["id"]]

@@ -7,7 +7,7 @@ from microlam.admin import activity
 from microlam.admin.asking import Asked, page
 from microlam.admin.facts import Facts
 from microlam.admin.finding import address_of
-from microlam.admin.records import row
+from microlam.admin.records import FAILED, row
 from microlam.store import InvocationFilter
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def show(lam: Microlam, asked: Asked) -> Facts:
     hour = await activity.last_hour(lam, functions)
     newest = await lam.store.invocations(InvocationFilter(), _SHOWN)
     waiting = await lam.store.invocations(InvocationFilter(status="pending"), _FEW)
-    failed = await lam.store.invocations(InvocationFilter(status="failed"), _FEW)
+    failed = await lam.store.invocations(InvocationFilter(status=FAILED), _FEW)
     return {
         "functions": [
             {"name": function.name, "arn": function.arn, "address": address_of(lam, function.arn), "error": function.error, "activity": hour[function.arn],
@@ -32,7 +32,11 @@ async def show(lam: Microlam, asked: Asked) -> Facts:
             for function in functions
         ],
         "invocations": [row(record) for record in newest.records],
-        "waiting": [row(record) for record in waiting.records], "more_waiting": waiting.next is not None,
+        "waiting": [row(record) for record in waiting.records], 
+        "queues": [
+            {"function": each.arn.rpartition(":")[2], "address": address_of(lam, each.arn), "pending": each.pending, "retries": each.retries}
+            for each in await lam.store.waiting()
+        ],
         "failed": [row(record) for record in failed.records],
         "running": len(lam.invoker.running), "workers": sum(len(executor.statistics().workers) for executor in lam.executors.values()),
         "warnings": [*_trouble(lam), *lam.functions.warnings, *(f"{function.name}: {warning}" for function in functions for warning in function.warnings)],

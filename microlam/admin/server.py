@@ -38,9 +38,11 @@ async def health(lam: Microlam, asked: Asked) -> Facts:
 
 async def settings(lam: Microlam, asked: Asked) -> Facts:
     """Every setting with its value and where it came from."""
+    record = await lam.store.size()
     return {
         "groups": [{"title": title, "settings": [_setting(lam, setting) for setting in group]} for title, group in GROUPS.items()],
         "version": __version__, "folder": str(lam.folder), "data": str(lam.settings.data), "data_size": await asyncio.to_thread(_size_of, lam.settings.data),
+        "record": {"invocations": record.invocations, "oldest": record.oldest.isoformat() if record.oldest else None, "bytes": record.bytes},
         "retention": {"days": lam.settings.retention_days, "count": lam.settings.retention_count},
     }
 

@@ -31,7 +31,7 @@ async def invoke(call: Call, params: Params) -> Params:
         return {"StatusCode": 204}
     invocation = Invocation(
         id=call.request_id, arn=target.arn, qualifier=target.qualifier, payload=payload, cause="invoke", queued_at=call.now, summary="invoke",
-        client_context=context,
+        client_context=context, parent=call.invoker.caller(call.trace),
     )
     if kind == "Event":
         # AWS passes the client context to synchronous invocations only.
