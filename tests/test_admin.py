@@ -206,6 +206,21 @@ async def test_an_invocation_tells_how_it_may_be_repeated_by_hand(place: Place) 
     assert shlex.split(curl) == ["curl", f"{place.url}/2015-03-31/functions/hello/invocations", "--data-binary", '{"q": 1}']
 
 
+@pytest.mark.parametrize(("status", "payload", "logs"), [
+    ("failed", b'{"errorType": "E"}', b'{"a": 1}\n{}\n'), ("failed", b'{"errorMessage": null, "stackTrace": "odd"}', b'{"message": {"deep": []}}'),
+    ("failed", b"[1, 2]", b"\xff\xfe\n"), ("failed", b"not JSON", b"\r\n\n"), ("failed", b"", b""), ("missed", b'"text"', b""),
+    ("succeeded", b"", b"REPORT nonsense\n"), ("succeeded", b"NaN", b'{"type": "platform.report", "record": 7}'),
+    ("succeeded", b'"\\ud800"', b"x" * 300_000), ("throttled", b'{"errorType": 7}', b""),
+])
+async def test_whatever_a_record_holds_its_page_is_drawn(place: Place, status: str, payload: bytes, logs: bytes) -> None:
+    for event in (b"", b"[]", b"{", b'{"requestContext": {"http": 7}, "headers": null}', b'{"requestContext": {}, "body": 7}'):
+        put = place.put("gone", status, payload, logs=logs, event=event, started_at=None if status == "throttled" else NOON)
+        assert status in (await place.page(f"/_microlam/invocations/{put.id}")).lower()
+        await place.page(f"/_microlam/invocations/{put.id}/replay")
+        await place.page(f"/_microlam/compare/{put.id}/{put.id}")
+    await place.page("/_microlam/")
+
+
 # ---- functions -------------------------------------------------------------------------------------------------------
 
 async def test_functions_tell_what_leads_to_them(place: Place) -> None:

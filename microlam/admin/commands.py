@@ -16,9 +16,9 @@ _LEFT_OUT = ("host", "content-length", "connection", "accept-encoding", "transfe
 def commands(record: Record, address: str) -> dict[str, str]:
     """By the name of the tool; curl repeats a request, or invokes where it was none."""
     event = _event(record)
-    request = event if record.cause == "http" and isinstance(event.get("requestContext"), dict) else None
+    is_request = record.cause == "http" and bool(_part(_part(event, "requestContext"), "http"))
     return {
-        "curl": _curl(request, address) if request else _curl_invoke(record, address),
+        "curl": _curl(event, address) if is_request else _curl_invoke(record, address),
         "boto3": _boto3(record, address), "aws": _aws(record, address), "microlam": f"microlam invoke {quote(_target(record))} -e event.json",
     }
 
@@ -31,18 +31,24 @@ def _event(record: Record) -> Mapping[str, Any]:
     return event if isinstance(event, dict) else {}
 
 
+def _part(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object within an event; an empty one where it is something else: a handler may have been given anything."""
+    part = event.get(name)
+    return part if isinstance(part, dict) else {}
+
+
 def _target(record: Record) -> str:
     return f"{record.function}:{record.qualifier}" if record.qualifier else record.function
 
 
 def _curl(event: Mapping[str, Any], address: str) -> str:
-    http = event["requestContext"].get("http", {})
+    http = _part(_part(event, "requestContext"), "http")
     url = address + str(http.get("path", event.get("rawPath", "/"))) + (f"?{event['rawQueryString']}" if event.get("rawQueryString") else "")
     method = str(http.get("method", "GET"))
     parts = ["curl", quote(url)] if method == "GET" else ["curl --head" if method == "HEAD" else f"curl -X {quote(method)}", quote(url)]
-    headers = {name: value for name, value in event.get("headers", {}).items() if name.lower() not in _LEFT_OUT and not name.lower().startswith("x-forwarded")}
-    if event.get("cookies"):
-        headers["cookie"] = "; ".join(event["cookies"])
+    headers = {name: value for name, value in _part(event, "headers").items() if name.lower() not in _LEFT_OUT and not name.lower().startswith("x-forwarded")}
+    if isinstance(event.get("cookies"), list):
+        headers["cookie"] = "; ".join(map(str, event["cookies"]))
     parts += [f"-H {quote(f'{name}: {value}')}" for name, value in headers.items()]
     body = str(event.get("body", ""))
     if body and event.get("isBase64Encoded"):

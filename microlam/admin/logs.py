@@ -21,6 +21,12 @@ class Line:
     level: str = ""
     unfolded: Mapping[str, object] | None = None
 
+    @property
+    def summary(self) -> str:
+        """What an unfolded line says first."""
+        fields = self.unfolded or {}
+        return str(next((fields[name] for name in ("message", "msg", "event", "type") if fields.get(name)), self.text[:120]))
+
 
 def lines_of(log: str) -> Sequence[Line]:
     """The lines of a log; a traceback's lines have the level of the line that began it."""
