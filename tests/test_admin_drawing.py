@@ -59,6 +59,12 @@ def test_lines_have_gaps_where_there_is_nothing_to_tell() -> None:
     assert [title.text.partition(": ")[2] for title in svg.iter("title") if title.text] == ["p50 1.0 ms", "p50 2.0 ms", "nothing", "p50 5.0 ms", "nothing"]
 
 
+def test_a_line_that_towers_above_the_others_is_cut_off_and_its_peak_is_told() -> None:
+    svg = parsed(charts.lines(chart("ms", p50=[4.0, 4.0], p95=[10.0, 9.0], p99=[12.0, 3000.0])))
+    assert [text.text for text in svg.iter("text") if text.attrib["class"] == "scale"] == ["20 ms; p99 up to 3.00 s"]
+    assert [line.attrib["points"] for line in svg.iter("polyline")][2] == "0.5,41.6 1.5,0.0"
+
+
 @pytest.mark.parametrize(("value", "top"), [(0, 1), (1, 1), (1.2, 2), (3, 5), (7, 10), (10, 10), (11, 20), (48_211, 50_000), (0.03, 0.05)])
 def test_a_scale_ends_at_a_round_number(value: float, top: float) -> None:
     assert charts.ceiling(value) == pytest.approx(top)

@@ -20,6 +20,7 @@ HEIGHT = 104        # of the plot
 _AXIS = 18          # below it
 _HEADROOM = 14      # above it, for the scale's label
 _TICKS = 4
+TOWERING = 5        # times as high as all others
 
 
 def columns(chart: Chart) -> Markup:
@@ -42,19 +43,23 @@ def _column(chart: Chart, number: int, slots: int, top: float) -> Markup:
 
 
 def lines(chart: Chart) -> Markup:
-    """Values over time, one line a series."""
+    """Values over time, one line a series; one that towers above all others is cut off, and the scale says how high it goes."""
     times, series = chart["times"], chart["series"]
-    top = ceiling(max((value for one in series for value in one["values"] if value is not None), default=0))
+    peaks = sorted((max((value for value in one["values"] if value is not None), default=0), one["name"]) for one in series)
+    below = peaks[-2][0] if len(peaks) > 1 else 0
+    towers = 0 < below * TOWERING < peaks[-1][0]
+    top = ceiling(below * 2 if towers else peaks[-1][0])
     drawn = Markup('<svg y="{}" width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">').format(
         _HEADROOM, HEIGHT, max(len(times), 1), HEIGHT)
     for one in series:
         for piece in _pieces(one["values"]):
-            points = " ".join(f"{number + .5:.1f},{HEIGHT - value / top * HEIGHT:.1f}" for number, value in piece)
+            points = " ".join(f"{number + .5:.1f},{HEIGHT - min(value / top, 1) * HEIGHT:.1f}" for number, value in piece)
             if len(piece) == 1:
                 points += " " + points.replace(f"{piece[0][0] + .5:.1f},", f"{piece[0][0] + .9:.1f},")
             drawn += Markup('<polyline class="{}" points="{}"/>').format(f"line {one['kind']}", points)
     slots = Markup("").join(_slot(chart, number, len(times)) + Markup("</g>") for number in range(len(times)))
-    return _framed(chart, top, drawn + Markup("</svg>") + slots)
+    beyond = f"{peaks[-1][1]} up to {in_unit(peaks[-1][0], chart['unit'])}" if towers else ""
+    return _framed(chart, top, drawn + Markup("</svg>") + slots, beyond)
 
 
 def _pieces(values: Sequence[float | None]) -> Iterator[list[tuple[int, float]]]:
@@ -70,12 +75,12 @@ def _pieces(values: Sequence[float | None]) -> Iterator[list[tuple[int, float]]]
         yield piece
 
 
-def _framed(chart: Chart, top: float, drawn: Markup) -> Markup:
+def _framed(chart: Chart, top: float, drawn: Markup, beyond: str = "") -> Markup:
     """A plot with its scale and its axis of time."""
     height = HEIGHT + _HEADROOM + _AXIS
     scale = Markup('<line class="grid" x1="0" x2="100%" y1="{0}.5" y2="{0}.5"/><line class="grid" x1="0" x2="100%" y1="{1}.5" y2="{1}.5"/>').format(
         _HEADROOM, HEIGHT + _HEADROOM)
-    scale += Markup('<text class="scale" x="0" y="{}">{}</text>').format(_HEADROOM - 4, in_unit(top, chart["unit"]))
+    scale += Markup('<text class="scale" x="0" y="{}">{}</text>').format(_HEADROOM - 4, "; ".join(filter(None, (in_unit(top, chart["unit"]), beyond))))
     return Markup('<svg class="chart" width="100%" height="{}" role="img" aria-label="{}">{}{}{}</svg>').format(
         height, chart["title"], scale, drawn, _axis(chart, height - 3))
 
