@@ -209,11 +209,10 @@ def summary(invocation: Invocation, outcome: Outcome) -> str:
     return f"{invocation.summary} → {known}"
 
 
-def reply(payload: bytes) -> HttpReply | Malformed:
+def reply(outcome: Outcome) -> HttpReply | Malformed:
     """A handler's payload → the reply: as it says where it has a `statusCode`, else inferred: 200, JSON."""
-    try:
-        value = _loaded(payload)
-    except (ValueError, RecursionError):
+    payload, value = outcome.payload, outcome.value     # parsed once, for the record's summary too
+    if value is None and payload.strip() != b"null":
         return Malformed("The reply is not JSON.")
     if not isinstance(value, dict) or value.get("statusCode") is None:
         body = _encoded(value) if isinstance(value, str) else payload
@@ -226,13 +225,6 @@ def reply(payload: bytes) -> HttpReply | Malformed:
 
 class _NotAReplyError(Exception):
     pass
-
-
-def _loaded(payload: bytes) -> object:
-    try:
-        return orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return json.loads(payload)  # NaN and lone surrogates, which Python handlers can return.
 
 
 def _encoded(text: str) -> bytes:

@@ -115,7 +115,7 @@ class Gateway:
             return message(503, "Service Unavailable", id=invocation.id)
         except NotFound:  # The function, or the alias, went after the table was read.
             return message(500, "Internal Server Error", id=invocation.id)
-        answer = reply(outcome.payload) if outcome.ok else None
+        answer = reply(outcome) if outcome.ok else None
         if isinstance(answer, HttpReply):
             return response(request, answer, invocation.id)
         return self._failure(request, outcome, invocation, answer)
