@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -184,8 +184,8 @@ class HttpReply:
     """What to answer: every name and value in it may go on the wire as it is."""
 
     status: int = 200
-    headers: Sequence[tuple[str, str]] = ()
-    cookies: Sequence[str] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    cookies: tuple[str, ...] = ()
     body: bytes = b""
 
 
@@ -209,11 +209,10 @@ def summary(invocation: Invocation, outcome: Outcome) -> str:
     return f"{invocation.summary} → {known}"
 
 
-def reply(payload: bytes) -> HttpReply | Malformed:
+def reply(outcome: Outcome) -> HttpReply | Malformed:
     """A handler's payload → the reply: as it says where it has a `statusCode`, else inferred: 200, JSON."""
-    try:
-        value = _loaded(payload)
-    except (ValueError, RecursionError):
+    payload, value = outcome.payload, outcome.value     # parsed once, for the record's summary too
+    if value is None and payload.strip() != b"null":
         return Malformed("The reply is not JSON.")
     if not isinstance(value, dict) or value.get("statusCode") is None:
         body = _encoded(value) if isinstance(value, str) else payload
@@ -226,13 +225,6 @@ def reply(payload: bytes) -> HttpReply | Malformed:
 
 class _NotAReplyError(Exception):
     pass
-
-
-def _loaded(payload: bytes) -> object:
-    try:
-        return orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return json.loads(payload)  # NaN and lone surrogates, which Python handlers can return.
 
 
 def _encoded(text: str) -> bytes:
@@ -250,7 +242,7 @@ def _explicit(value: Mapping[str, object]) -> HttpReply:
         body = b""
     elif body and not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(("content-type", "text/plain; charset=utf-8"))  # What HTTP APIs answer; REST APIs say application/json.
-    return HttpReply(status=status, headers=headers, cookies=[_sendable("A cookie", cookie) for cookie in cookies], body=body)
+    return HttpReply(status=status, headers=tuple(headers), cookies=tuple(_sendable("A cookie", cookie) for cookie in cookies), body=body)
 
 
 def _status(value: object) -> int:
