@@ -121,6 +121,12 @@ WITH candidates AS MATERIALIZED (
 WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE cause <> 'http' AND cause = :cause AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
+-- list_function_cause --
+-- A page of one function with one cause, which is not http.
+WITH candidates AS MATERIALIZED (
+    SELECT * FROM invocations WHERE cause <> 'http' AND function = :function AND cause = :cause AND {between} ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
 -- list_words --
 -- A page of what holds words: by the index, and what is not in it yet.
 WITH candidates AS MATERIALIZED (
