@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -47,12 +48,9 @@ def merged(histograms: Iterable[Histogram]) -> Histogram:
     filled = [one for one in histograms if one.counts]
     if len(filled) < 2:
         return filled[0] if filled else EMPTY
-    first = min(one.first for one in filled)
-    counts = [0] * (max(one.first + len(one.counts) for one in filled) - first)
-    for one in filled:
-        for place, count in enumerate(one.counts, one.first - first):
-            counts[place] += count
-    return Histogram(first, tuple(counts))
+    first, end = min(one.first for one in filled), max(one.first + len(one.counts) for one in filled)
+    aligned = ((0,) * (one.first - first) + one.counts + (0,) * (end - one.first - len(one.counts)) for one in filled)
+    return Histogram(first, tuple(map(sum, zip(*aligned, strict=True))))
 
 
 def percentile(histogram: Histogram, share: float) -> float | None:
@@ -60,8 +58,7 @@ def percentile(histogram: Histogram, share: float) -> float | None:
     if not histogram.counts:
         return None
     sums = list(accumulate(histogram.counts))
-    rank = max(1, math.ceil(share * sums[-1]))
-    return middle(histogram.first + next(place for place, sum in enumerate(sums) if sum >= rank))
+    return middle(histogram.first + bisect_left(sums, max(1, math.ceil(share * sums[-1]))))
 
 
 def from_json(numbers: Sequence[int]) -> Histogram:
