@@ -65,7 +65,7 @@ def refusal(error: MicrolamError, status: str) -> Outcome:
 
 
 class Running(NamedTuple):
-    """An invocation that a worker has now."""
+    """An invocation that an executor has now."""
 
     invocation: Invocation
     version: Version
