@@ -252,6 +252,14 @@ WHERE step = json_extract(place.value, '$[0]') AND function = json_extract(place
 SELECT json_group_array({roll_up}) FROM roll_ups
 WHERE step = :step AND function IN (SELECT value FROM json_each(:functions)) AND at >= :since AND at < :until;
 
+-- ends_between --
+-- The same without the durations, all versions of a function together.
+SELECT json_group_array(json_array(step, function, at, '', succeeded, failed, timed_out, crashed, throttled, missed, cold, json('[]'))) FROM (
+    SELECT step, function, at, sum(succeeded) AS succeeded, sum(failed) AS failed, sum(timed_out) AS timed_out, sum(crashed) AS crashed,
+        sum(throttled) AS throttled, sum(missed) AS missed, sum(cold) AS cold
+    FROM roll_ups WHERE step = :step AND function IN (SELECT value FROM json_each(:functions)) AND at >= :since AND at < :until
+    GROUP BY function, at);
+
 -- keep_roll_up --
 -- A roll-up as it is now.
 INSERT INTO roll_ups (step, function, at, version, succeeded, failed, timed_out, crashed, throttled, missed, cold, durations)
