@@ -16,7 +16,7 @@ from typing import Protocol
 from microlam.errors import FunctionNotFound, MicrolamError
 from microlam.functions.declared import settle_routes, triggers_of
 from microlam.functions.live import Live
-from microlam.functions.looking import Looker, Plan, Seen
+from microlam.functions.looking import RUNTIME, Looker, Plan, Seen
 from microlam.functions.watching import Watcher
 from microlam.model import LATEST, Invocation, Outcome, Trigger, Version, function_arn
 from microlam.packages import Packages, Stamp, stamp_of
@@ -55,16 +55,18 @@ class Functions:
     """Every function of a folder.
 
     `warm` starts a worker that imports a version and tells what went wrong; `retire` ends a version's workers once they are done;
-    `is_warm` says whether a version has workers, which is when new code is imported before anyone asks for it; `bucket_folder` tells where a bucket is.
+    `is_warm` says whether a version has workers, which is when new code is imported before anyone asks for it; `bucket_folder` tells where a bucket is,
+    `runtime_warning` what is wrong with the Python that a runtime runs on.
     """
 
     def __init__(
         self, folder: Path, data: Path, *, region: str, account: str, triggers: TriggerTable,
         warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Awaitable[None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
-        bucket_folder: Callable[[str], Path] = Path,
+        bucket_folder: Callable[[str], Path] = Path, runtime_warning: Callable[[str], str] = lambda runtime: "",
     ) -> None:
         self._region, self._account = region, account
+        self._runtime_warning = runtime_warning
         self._triggers, self._warm, self._retire, self._is_warm, self._say = triggers, warm, retire, is_warm, say
         folder, data = folder.resolve(), data.resolve()
         self._packages = Packages(data / "packages")
@@ -93,10 +95,14 @@ class Functions:
         return [
             Function(
                 name=live.plan.found.name, arn=arn, handler=live.plan.found.handler, file=live.plan.path, latest=live.good or live.plan.version(arn),
-                error=live.error, warnings=(*live.plan.found.warnings, *live.warnings), triggers=live.triggers,
+                error=live.error, warnings=self._warnings_of(live), triggers=live.triggers,
             )
             for arn, live in sorted(self._live.items())
         ]
+
+    def _warnings_of(self, live: Live) -> tuple[str, ...]:
+        runtime = self._runtime_warning(live.plan.found.settings.runtime or RUNTIME)
+        return (*live.plan.found.warnings, *live.warnings, *([runtime] if runtime else ()))
 
     @property
     def warnings(self) -> Sequence[str]:
