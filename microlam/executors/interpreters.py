@@ -126,7 +126,7 @@ def lend(folder: Path, version: tuple[int, int]) -> tuple[str, ...]:
     from importlib import metadata  # the server's start need not wait for it
 
     found = {module: each for name, module in LENT.items() for each in list(metadata.distributions(name=name))[:1]}
-    if len(found) < len(LENT) or not all(_is_pure(each) and allows(each.metadata.get("Requires-Python") or "", version) for each in found.values()):
+    if len(found) < len(LENT) or not all(_may_lend(each, version) for each in found.values()):
         return ()
     shelf = folder / "site-{}.{}".format(*version)
     shelf.mkdir(parents=True, exist_ok=True)
@@ -139,8 +139,10 @@ def lend(folder: Path, version: tuple[int, int]) -> tuple[str, ...]:
     return (str(shelf),)
 
 
-def _is_pure(distribution: Distribution) -> bool:
-    return "Root-Is-Purelib: true" in (distribution.read_text("WHEEL") or "")
+def _may_lend(distribution: Distribution, version: tuple[int, int]) -> bool:
+    """Whether a distribution is pure Python, and made for this version."""
+    requires = ",".join(distribution.metadata.get_all("Requires-Python") or ())
+    return "Root-Is-Purelib: true" in (distribution.read_text("WHEEL") or "") and allows(requires, version)
 
 
 def allows(requires: str, version: tuple[int, int]) -> bool:
