@@ -65,7 +65,7 @@ def refusal(error: MicrolamError, status: str) -> Outcome:
 
 
 class Running(NamedTuple):
-    """An invocation that a worker has now."""
+    """An invocation that an executor has now."""
 
     invocation: Invocation
     version: Version
@@ -86,7 +86,7 @@ class Invoker:
         self._running: dict[str, Running] = {}
         self._claimed: Counter[str] = Counter()
         self._changed = asyncio.Event()
-        self._left = asyncio.Event()
+        self._left: asyncio.Event | None = None         # set when one has ended, where somebody waits for the last one
         self._stopping = False
         self.ended: list[Callable[[Invocation, Outcome], None]] = []    # called after each invocation
 
@@ -108,23 +108,26 @@ class Invoker:
             ended(invocation, outcome)
 
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
+        executor, key = self._executors[version.executor], invocation.key or invocation.id
         admission, limit = self._admission(version)
-        if not admission.enter_nowait(version.arn, limit):
-            await admission.enter(version.arn, limit, patient=patient)
+        capacity = executor.capacity(version, limit)
+        if not admission.enter_nowait(version.arn, limit, capacity):
+            await admission.enter(version.arn, limit, capacity, patient=patient)
         try:
             if self._store.full:
                 await self._store.room()
-            self._running[invocation.record_key] = Running(invocation, version, monotonic())
-            return await self._executors[version.executor].run(version, invocation)
+            self._running[key] = Running(invocation, version, monotonic())
+            return await executor.run(version, invocation)
         except asyncio.CancelledError:
             # The server ends. An asynchronous one stays on disk and starts again; the caller of this one is gone.
             if invocation.accepted_at is None:
                 self._store.put(invocation, Outcome(status="crashed", payload=b'{"errorType": "Runtime.ExitError", "errorMessage": "the server stopped"}'))
             raise
         finally:
-            self._running.pop(invocation.record_key, None)
+            self._running.pop(key, None)
             admission.leave(version.arn)
-            self._left.set()
+            if self._left is not None:
+                self._left.set()
 
     def _admission(self, version: Version) -> tuple[Admission, int]:
         if version.executor == "inprocess":
@@ -176,7 +179,8 @@ class Invoker:
             self._claimed[invocation.arn] -= 1
             if not self._claimed[invocation.arn]:
                 del self._claimed[invocation.arn]
-            self._left.set()
+            if self._left is not None:
+                self._left.set()
             self.wake()
 
     async def _finish(self, invocation: Invocation, outcome: Outcome) -> None:
@@ -222,6 +226,7 @@ class Invoker:
 
     async def idle(self) -> None:
         """Return when nothing runs."""
+        self._left = asyncio.Event()
         while self._running or self._claimed:
             self._left.clear()
             await self._left.wait()
