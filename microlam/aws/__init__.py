@@ -226,7 +226,6 @@ class Wire:
         if not is_valid(signed, signature, secret):
             raise SignatureWrong(service.protocol)
 
-
     def _secret(self, access_key: str, session: Session | None) -> str | None:
         """The secret that belongs to an access key; None where it is nobody's."""
         if session is not None:

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 OWN = f"python{sys.version_info.major}.{sys.version_info.minor}"
-PATIENCE = 10.0         # seconds that a Python may take to say its version
+PATIENCE = 5.0          # seconds that a Python may take to say its version
 _RUNTIME = re.compile(r"python3\.(\d+)")
 _ASK = "import sys; print('python%d.%d' % sys.version_info[:2], sys.executable)"
 
@@ -57,7 +57,7 @@ class Interpreters:
         self.own = Interpreter(sys.executable, tuple(site_packages()))
         self._known = {runtime: Interpreter(path) for runtime, path in (known or {}).items()}
         self._lending, self._environment, self._say = lending, environment, say
-        self._looking: dict[str, asyncio.Future[Interpreter]] = {}
+        self._looking = asyncio.Lock()
 
     def known(self, runtime: str) -> Interpreter | None:
         """The interpreter of a runtime, as far as somebody has looked for it."""
@@ -68,17 +68,15 @@ class Interpreters:
         known = self.known(runtime)
         if known is not None:
             return known
-        if runtime not in self._looking:
-            self._looking[runtime] = asyncio.ensure_future(self._look(runtime, self._environment or {}))
-        return await asyncio.shield(self._looking[runtime])
+        async with self._looking:
+            return self.known(runtime) or await self._look(runtime)
 
-    async def _look(self, runtime: str, environment: Mapping[str, str]) -> Interpreter:
-        named = _RUNTIME.fullmatch(runtime)
-        path = await asyncio.to_thread(find_python, runtime, environment) if named else None
-        if path is None or named is None:
-            found = Interpreter(self.own.path, self.own.site, missing=runtime if named else "")
-        else:
-            found = Interpreter(path, await asyncio.to_thread(lend, self._lending, (3, int(named[1]))) if self._lending else ())
+    async def _look(self, runtime: str) -> Interpreter:
+        found, named = self.own, _RUNTIME.fullmatch(runtime)
+        if named is not None:
+            path = await asyncio.to_thread(find_python, runtime, self._environment or {})
+            lent = await asyncio.to_thread(lend, self._lending, (3, int(named[1]))) if path and self._lending else ()
+            found = Interpreter(path, lent) if path else replace(self.own, missing=runtime)
         self._known[runtime] = found
         if found.notice:
             self._say(f"Warning: {found.notice}")
@@ -129,13 +127,14 @@ def lend(folder: Path, version: tuple[int, int]) -> tuple[str, ...]:
     if len(found) < len(LENT) or not all(_may_lend(each, version) for each in found.values()):
         return ()
     shelf = folder / "site-{}.{}".format(*version)
-    shelf.mkdir(parents=True, exist_ok=True)
-    for module, distribution in found.items():
-        link, target = shelf / module, Path(str(distribution.locate_file(module)))
-        if link.is_symlink() and link.resolve() != target.resolve():
-            link.unlink()
-        if not link.is_symlink():
-            link.symlink_to(target)
+    try:
+        shelf.mkdir(parents=True, exist_ok=True)
+        for module, distribution in found.items():
+            link = shelf / module
+            link.unlink(missing_ok=True)
+            link.symlink_to(str(distribution.locate_file(module)))
+    except OSError:     # the data folder takes nothing: handlers go without
+        return ()
     return (str(shelf),)
 
 
