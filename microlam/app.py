@@ -68,6 +68,7 @@ class Microlam:
             triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
             bucket_folder=lambda bucket: bucket_folder(self.folder, settings.data, bucket), runtime_warning=self._runtime_warning,
+            interpreter=self._interpreter,
         )
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,
@@ -86,6 +87,9 @@ class Microlam:
 
     def _is_warm(self, version: Version) -> bool:
         return any(worker.key == version.key for worker in self.executors[version.executor].statistics().workers)
+
+    async def _interpreter(self, runtime: str) -> str:
+        return (await self.interpreters.find(runtime)).path
 
     def _runtime_warning(self, runtime: str) -> str:
         interpreter = self.interpreters.known(runtime)

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from microlam.executors.interpreters import OWN, Interpreters, allows, find_python
+from microlam.executors.interpreters import Interpreters, allows, find_python
+from microlam.model import OWN_RUNTIME
 from tests.conftest import Serve
+from tests.test_requirements import wheel
 
-FOUND = {name: path for name in (f"python3.{minor}" for minor in range(8, 15)) if name != OWN and (path := find_python(name, os.environ))}
+FOUND = {name: path for name in (f"python3.{minor}" for minor in range(8, 15)) if name != OWN_RUNTIME and (path := find_python(name, os.environ))}
 HANDLER = """
     import sys
     def handler(event, context):
@@ -54,6 +56,18 @@ def test_each_runtime_runs_on_its_own_interpreter_and_can_call_aws_where_boto3_a
         assert record["runtime"].startswith(f"Python 3.{minor}.")
         assert "[microlam]" not in record["logs"]
     assert all(function["warnings"] == [] for function in server.get("/_microlam/functions.json").json()["functions"])
+
+
+@pytest.mark.skipif(not FOUND, reason="no other Python here")
+def test_requirements_are_installed_by_the_python_that_runs_them(serve: Serve, tmp_path: Path) -> None:
+    runtime = list(FOUND)[-1]
+    # Only an installer of that version takes it.
+    marker = f"python_version == '{runtime.removeprefix('python')}'"
+    server = serve({
+        "microlam.toml": f'[functions.old]\nruntime = "{runtime}"\ntimeout = 20\n', "old.py": "import tiny\ndef handler(event, context): return tiny.SIZE",
+        "requirements.txt": f"--no-index\ntiny @ file://{tmp_path}/{wheel(tmp_path, 'tiny', 'SIZE = 7')[2:]} ; {marker}\n",
+    })
+    assert server.client().invoke(FunctionName="old")["Payload"].read() == b"7", server.lines
 
 
 def test_a_runtime_that_is_missing_runs_on_the_servers_python_and_says_so(serve: Serve, tmp_path: Path) -> None:
@@ -108,8 +122,8 @@ async def test_one_is_looked_for_once(tmp_path: Path) -> None:
 
 
 async def test_the_servers_own_is_not_looked_for(tmp_path: Path) -> None:
-    script(tmp_path, OWN, f"echo . >> {tmp_path / 'asked'}")
-    found = await Interpreters(environment={"PATH": str(tmp_path)}).find(OWN)
+    script(tmp_path, OWN_RUNTIME, f"echo . >> {tmp_path / 'asked'}")
+    found = await Interpreters(environment={"PATH": str(tmp_path)}).find(OWN_RUNTIME)
     assert (found.path, found.notice) == (sys.executable, "")
     assert not (tmp_path / "asked").exists()
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from microlam.executors.environment import site_packages
+from microlam.model import OWN_RUNTIME
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-OWN = f"python{sys.version_info.major}.{sys.version_info.minor}"
 PATIENCE = 5.0          # seconds that a Python may take to say its version
 _RUNTIME = re.compile(r"python3\.(\d+)")
 _ASK = "import sys; print('python%d.%d' % sys.version_info[:2], sys.executable)"
@@ -61,7 +61,7 @@ class Interpreters:
 
     def known(self, runtime: str) -> Interpreter | None:
         """The interpreter of a runtime, as far as somebody has looked for it."""
-        return self.own if runtime == OWN or (self._environment is None and runtime not in self._known) else self._known.get(runtime)
+        return self.own if runtime == OWN_RUNTIME or (self._environment is None and runtime not in self._known) else self._known.get(runtime)
 
     async def find(self, runtime: str) -> Interpreter:
         """The interpreter of a runtime: one of its version, else the server's own."""
