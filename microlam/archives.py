@@ -99,11 +99,6 @@ class Archives:
                 self._sound.add(target.name)
         return target
 
-    def unpacked(self, sha256: str) -> int:
-        """How many bytes the files of a kept zip have."""
-        with zipfile.ZipFile(self._zip(name_of(sha256))) as archive:
-            return sum(info.file_size for info in archive.infolist())
-
     def zip(self, sha256: str) -> Path | None:
         """The file of a kept zip."""
         path = self._zip(name_of(sha256))
@@ -147,6 +142,15 @@ class Archives:
 def name_of(sha256: str) -> str:
     """A hash, base64, as a file's name."""
     return base64.b64decode(sha256).hex()
+
+
+def size_unpacked(content: bytes | Path | None) -> int:
+    """How many bytes the files of a zip have; of one that is none, none."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content or io.BytesIO()) as archive:
+            return sum(info.file_size for info in archive.infolist())
+    except _BROKEN:
+        return 0
 
 
 def folder_around(content: bytes, handler: str) -> str | None:

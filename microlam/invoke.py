@@ -207,9 +207,13 @@ class Invoker:
     async def _finish(self, invocation: Invocation, outcome: Outcome) -> None:
         retry = self._retry if outcome.ok else await self._retry_for(invocation)
         then = following(invocation, outcome, retry, self._clock.now())
+        await self._insist(lambda: self._store.finish(invocation, outcome, then))
+
+    async def _insist(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write down what became of a claimed invocation, however long that takes."""
         while True:
             try:
-                return await self._store.finish(invocation, outcome, then)
+                return await write()
             except RecordUnavailable:
                 await asyncio.sleep(TRY_AGAIN)
 
@@ -228,7 +232,7 @@ class Invoker:
             verdict = after_throttle(invocation, await self._retry_for(invocation), self._clock.now())
             if isinstance(verdict, GiveUp):
                 return refusal(error, "throttled")
-            await self._store.postpone(invocation, self._clock.now() + timedelta(seconds=verdict.seconds))
+            await self._insist(lambda: self._store.postpone(invocation, self._clock.now() + timedelta(seconds=verdict.seconds)))
             return None
 
     # ---- what runs now ------------------------------------------------------------------------------------------

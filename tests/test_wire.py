@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import boto3
@@ -83,6 +83,9 @@ class Functions:
 
     async def touch(self, arn: str, qualifier: str | None = None) -> None: ...
 
+    def zip(self, sha256: str) -> None:
+        return None
+
     def all(self) -> list[Function]:
         return [Function(arn.rpartition(":")[2], arn) for arn in sorted({arn for arn, _ in self.versions_of})]
 
@@ -156,7 +159,7 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         functions, invoker, said = functions or Functions(), Invoker(), list[str]()
         policies = Policies(store)
         parts = Parts(
-            functions=functions, invoker=invoker, store=store, layers=Layers(store, tmp_path), attached=Attached(store), downloads=Downloads(tmp_path),
+            functions=cast("Any", functions), invoker=invoker, store=store, layers=Layers(store, tmp_path), attached=Attached(store), downloads=Downloads({}),
             buckets=Buckets(tmp_path, tmp_path, store=store, triggers=Triggers(), wake=lambda: None, region="us-east-1"),
             policies=policies, roles=Roles(store, policies), sessions=Sessions(store), logs=LogGroups(store),
         )
@@ -441,7 +444,6 @@ async def test_only_calls_of_aws_clients_are_for_the_wire(site: Site, method: st
 
 
 @pytest.mark.parametrize(("service", "operation", "params", "named"), [
-    ("lambda", "create_function", {"FunctionName": "a", "Role": "r", "Code": {}}, "lambda:CreateFunction"),
     ("lambda", "list_capacity_providers", {}, "lambda:ListCapacityProviders"),
     ("sts", "get_session_token", {}, "sts:GetSessionToken"),
     ("iam", "list_users", {}, "iam:ListUsers"),

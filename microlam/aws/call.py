@@ -1,16 +1,15 @@
 """One call of one operation: whose it is, when, and the parts it may use."""
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from microlam.aws.downloads import Downloads
 from microlam.aws.protocol import Params
-from microlam.functions.concurrency import Concurrency
-from microlam.functions.snapshot import Snapshot
-from microlam.model import Alias, Invocation, Outcome, Version
+from microlam.functions import Functions
+from microlam.model import Invocation, Outcome, Version
 from microlam.resources.attached import Attached
 from microlam.resources.buckets import Buckets
 from microlam.resources.layers import Layers
@@ -19,30 +18,6 @@ from microlam.resources.policies import Policies
 from microlam.resources.roles import Roles
 from microlam.resources.sessions import Session, Sessions
 from microlam.store import Store
-
-
-class Named(Protocol):
-    """A function, as far as looking for it elsewhere goes."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def arn(self) -> str: ...
-
-
-class Functions(Protocol):
-    """What the wire asks of the functions."""
-
-    async def current(self, arn: str, qualifier: str | None = None) -> Version: ...
-    def all(self) -> Sequence[Named]: ...
-    def __contains__(self, arn: str) -> bool: ...
-    def versions(self, arn: str) -> Sequence[Snapshot]: ...
-    @property
-    def concurrency(self) -> Concurrency: ...
-    async def snapshot(self, arn: str, qualifier: str | None = None) -> Snapshot: ...
-    def aliases(self, arn: str) -> Sequence[Alias]: ...
-    def revision(self, arn: str, qualifier: str | None = None) -> str | None: ...
-    async def touch(self, arn: str, qualifier: str | None = None) -> None: ...
 
 
 class Invoker(Protocol):
@@ -62,11 +37,11 @@ class Parts:
     buckets: Buckets
     layers: Layers
     attached: Attached
-    downloads: Downloads
     policies: Policies
     roles: Roles
     sessions: Sessions
     logs: LogGroups
+    downloads: Downloads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +54,7 @@ class Call(Parts):
     account: str
     request_id: str
     now: datetime
+    face: str           # by which face a change is asked for, as the history tells it: api
     say: Callable[[str], None]
 
 

@@ -72,7 +72,8 @@ class Functions:
 
     def all(self) -> Sequence[Function]:
         """Every function that has a `$LATEST`, by ARN."""
-        created = [_created(shelf.latest, shelf.loaded.get(LATEST)) for shelf in self._shelves.by_arn.values() if shelf.latest and shelf.arn not in self._folder]
+        shelves = [shelf for shelf in self._shelves.by_arn.values() if shelf.arn not in self._folder]
+        created = [_created(shelf.latest, shelf.loaded.get(LATEST)) for shelf in shelves if shelf.latest]
         return sorted([*self._folder.all(), *created], key=lambda function: function.arn)
 
     def bereft(self) -> Sequence[str]:
@@ -183,9 +184,9 @@ class Functions:
         """What was done to a function and to what is its own, the newest first; also after it is gone."""
         return await self._shelves.changes(arn)
 
-    def zip(self, snapshot: Snapshot) -> Path | None:
-        """The file with a version's zip."""
-        return self._archives.zip(snapshot.sha256)
+    def zip(self, sha256: str) -> Path | None:
+        """The file with a version's zip, by its hash."""
+        return self._archives.zip(sha256)
 
     # ---- functions of the API ----------------------------------------------------------------------------------------
 
@@ -197,7 +198,8 @@ class Functions:
                 raise FunctionExists(name=draft.name)
             archive = await self._archive(code, draft.handler)
             latest = self._stamped(draft, sha256=archive.sha256, size=archive.size, status=CREATING)
-            await self._shelves.commit(self._shelves.entry(draft.arn, "created", "function", origin=origin, after=plain(latest)), [documents.of_function(latest)])
+            entry = self._shelves.entry(draft.arn, "created", "function", origin=origin, after=plain(latest))
+            await self._shelves.commit(entry, [documents.of_function(latest)])
             self._show_latest(shelf, latest)
             if not publish:
                 return latest
@@ -264,12 +266,15 @@ class Functions:
             self.concurrency.forget(arn)
         await self._forget(arn, None, *ended)
 
-    def _own(self, arn: str) -> Shelf:
-        """The shelf of a function that may be changed here: one that no file makes."""
+    def must_be_created(self, arn: str) -> None:
+        """Raise unless a function may be changed here: unless it is one that no file makes."""
         if arn in self._folder:
             raise rules.KeptInFolder(name=arn.rpartition(":")[2], file=self._folder.file(arn))
         if arn not in self:
             raise FunctionNotFound(arn=arn)
+
+    def _own(self, arn: str) -> Shelf:
+        self.must_be_created(arn)
         return self._shelves.of(arn)
 
     async def _before_change(self, shelf: Shelf, revision: str | None) -> Snapshot:
