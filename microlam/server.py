@@ -56,8 +56,7 @@ def _parts(lam: Microlam) -> Parts:
     """What the AWS API may use."""
     return Parts(
         functions=lam.functions, invoker=lam.invoker, store=lam.store, buckets=lam.buckets, layers=lam.layers, attached=lam.attached,
-        policies=lam.policies, roles=lam.roles, sessions=lam.sessions, logs=lam.logs,
-        downloads=Downloads({"code": lam.functions.zip, "layer": lam.layers.zip}),
+        downloads=Downloads(lam.settings.data), policies=lam.policies, roles=lam.roles, sessions=lam.sessions, logs=lam.logs,
     )
 
 

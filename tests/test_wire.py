@@ -83,9 +83,6 @@ class Functions:
 
     async def touch(self, arn: str, qualifier: str | None = None) -> None: ...
 
-    def zip(self, sha256: str) -> None:
-        return None
-
     def all(self) -> list[Function]:
         return [Function(arn.rpartition(":")[2], arn) for arn in sorted({arn for arn, _ in self.versions_of})]
 
@@ -159,7 +156,7 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         functions, invoker, said = functions or Functions(), Invoker(), list[str]()
         policies = Policies(store)
         parts = Parts(
-            functions=cast("Any", functions), invoker=invoker, store=store, layers=Layers(store, tmp_path), attached=Attached(store), downloads=Downloads({}),
+            functions=cast("Any", functions), invoker=invoker, store=store, layers=Layers(store, tmp_path), attached=Attached(store), downloads=Downloads(tmp_path),
             buckets=Buckets(tmp_path, tmp_path, store=store, triggers=Triggers(), wake=lambda: None, region="us-east-1"),
             policies=policies, roles=Roles(store, policies), sessions=Sessions(store), logs=LogGroups(store),
         )

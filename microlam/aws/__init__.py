@@ -13,7 +13,7 @@ from multidict import istr
 from microlam.aws import iam, lambda_, logs, sts
 from microlam.aws.binding import WireRequest
 from microlam.aws.call import Answers, Call, Events, Parts
-from microlam.aws.downloads import PREFIX
+from microlam.aws.downloads import PREFIX as DOWNLOADS
 from microlam.aws.elsewhere import remedy
 from microlam.aws.errors import (
     KeyUnknown,
@@ -82,7 +82,7 @@ class Wire:
         authorization = headers.get(hdrs.AUTHORIZATION)
         if (authorization is not None and authorization.startswith("AWS4-")) or "X-Amz-Credential=" in target:
             return self._wants_signed(target, _TARGET in headers, authorization)
-        return _TARGET in headers or (target.startswith("/2") and _DATED.match(target) is not None) or target.startswith(PREFIX)
+        return _TARGET in headers or (target.startswith("/2") and _DATED.match(target) is not None)
 
     def _wants_signed(self, target: str, targeted: bool, authorization: str | None) -> bool:
         path, _, query = target.partition("?")
@@ -116,14 +116,14 @@ class Wire:
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One call, start to end."""
         path, _, query = request.raw_path.partition("?")
+        if path.startswith(DOWNLOADS):
+            return self.parts.downloads.serve(path, request.query)
         scope = claimed_scope(request.headers.get(hdrs.AUTHORIZATION), query)
         service = self._service_of(path, request.headers.get(_TARGET, ""), scope)
         request_id = new_id()
         try:
             if self.guard is not None:
                 self.guard.admit(request)
-            if path.startswith(PREFIX):
-                return await self.parts.downloads.serve(request)
             reply = await self._answer(request, path, query, service, scope, request_id)
         except MicrolamError as error:
             reply = service.fail(error, request_id)
@@ -173,8 +173,7 @@ class Wire:
             account = scope.access_key
         return Call(
             **vars(self.parts), session=session, origin=f"{request.scheme}://{request.host}", account=account,
-            region=scope.region if scope is not None else self.region, request_id=request_id, now=datetime.now(UTC), face="api",
-            say=self._say_once,
+            region=scope.region if scope is not None else self.region, request_id=request_id, now=datetime.now(UTC), face="api", say=self._say_once,
         )
 
     def _say_once(self, line: str | None) -> None:

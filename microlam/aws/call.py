@@ -37,11 +37,11 @@ class Parts:
     buckets: Buckets
     layers: Layers
     attached: Attached
+    downloads: Downloads
     policies: Policies
     roles: Roles
     sessions: Sessions
     logs: LogGroups
-    downloads: Downloads
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,46 +1,38 @@
-"""Zips over plain HTTP: addresses that whoever asked may pass on, and that hold for ten minutes."""
+"""Where the zips of functions and layers download from: addresses that whoever has one may use for ten minutes, as AWS's are."""
 from __future__ import annotations
 
-import asyncio
-import base64
-import hashlib
 import hmac
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
 
-PREFIX = "/_aws/download/"
-VALID = 600         # seconds
-
-Find = Callable[[str], Path | None]
+# Under a date, as all of this API: nothing of it can be a route of somebody's functions.
+PREFIX = "/2015-03-31/downloads/"
+VALID = 600     # seconds
 
 
 class Downloads:
-    """Makes addresses and answers them; `places` tells by kind where a zip with a certain hash is."""
+    """Signs addresses of files in one folder, and answers them."""
 
-    def __init__(self, places: Mapping[str, Find]) -> None:
-        self._places = places
-        self._secret = secrets.token_bytes(32)
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._secret = folder.resolve(), secrets.token_bytes(32)
 
-    def link(self, origin: str, kind: str, sha256: str) -> str:
-        """An address of a zip, by its hash in base64."""
-        path, until = f"{PREFIX}{kind}/{base64.b64decode(sha256).hex()}.zip", int(time.time()) + VALID
-        return f"{origin}{path}?expires={until}&signature={self._signature(path, until)}"
+    def address(self, origin: str, file: Path, now: datetime) -> str:
+        """Where a file downloads from, on the server that its reader knows as `origin`."""
+        name, expires = file.resolve().relative_to(self._folder).as_posix(), int(now.timestamp()) + VALID
+        return f"{origin}{PREFIX}{name}?expires={expires}&signature={self._signature(name, expires)}"
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The zip at an address; 403 where we did not make it, or too long ago."""
-        kind, _, name = request.path.removeprefix(PREFIX).partition("/")
-        until = request.query.get("expires", "")
-        given = request.query.get("signature", "")
-        if not until.isdecimal() or int(until) < time.time() or not hmac.compare_digest(given, self._signature(request.path, int(until))):
-            return web.Response(status=403, text="This address does not hold, or no longer. Ask GetFunction for another.\n")
-        path = self._places[kind](base64.b64encode(bytes.fromhex(name.removesuffix(".zip"))).decode())
-        if path is None:
-            return web.Response(status=404, text="This code is not kept any more.\n")
-        return web.Response(body=await asyncio.to_thread(path.read_bytes), content_type="application/zip")
+    def serve(self, path: str, arguments: Mapping[str, str]) -> web.StreamResponse:
+        """The file that an address names; 403 where it was not given out, or too long ago."""
+        name, expires = path.removeprefix(PREFIX), arguments.get("expires", "")
+        signed = expires.isdecimal() and hmac.compare_digest(self._signature(name, int(expires)), arguments.get("signature", ""))
+        if not signed or int(expires) < datetime.now(UTC).timestamp():
+            return web.Response(status=403, text="This address was not given out by this server, or too long ago. Ask for the function or layer again.\n")
+        file = self._folder / name
+        return web.FileResponse(file) if file.is_file() else web.Response(status=404, text="This zip is there no longer.\n")
 
-    def _signature(self, path: str, until: int) -> str:
-        return hmac.new(self._secret, f"{path} {until}".encode(), hashlib.sha256).hexdigest()
+    def _signature(self, name: str, expires: int) -> str:
+        return hmac.digest(self._secret, f"{name}?{expires}".encode(), "sha256").hex()

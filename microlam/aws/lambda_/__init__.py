@@ -22,6 +22,6 @@ from microlam.aws.lambda_ import (
 
 OPERATIONS: Answers = {
     **functions.OPERATIONS, **versions.OPERATIONS, **aliases.OPERATIONS, **concurrency.OPERATIONS, **invoke.OPERATIONS, **policies.OPERATIONS,
-    **tags.OPERATIONS, **urls.OPERATIONS, **event_invoke.OPERATIONS, **mappings.OPERATIONS, **code_signing.OPERATIONS, **runtime_settings.OPERATIONS,
-    **layers.OPERATIONS, **layer_permissions.OPERATIONS, **account.OPERATIONS,
+    **tags.OPERATIONS, **urls.OPERATIONS, **event_invoke.OPERATIONS, **mappings.OPERATIONS, **code_signing.OPERATIONS, **layers.OPERATIONS,
+    **layer_permissions.OPERATIONS, **account.OPERATIONS, **runtime_settings.OPERATIONS,
 }

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from microlam.aws.call import Answers, Call
-from microlam.aws.lambda_.configuration import written_instant
+from microlam.aws.lambda_.code import written_instant
 from microlam.aws.lambda_.paging import page
 from microlam.aws.lambda_.target import Target, target_of
 from microlam.aws.protocol import Params

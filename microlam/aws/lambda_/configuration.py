@@ -4,13 +4,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from microlam.aws.call import Call
 from microlam.aws.errors import Unsupported
+from microlam.aws.lambda_.code import written_instant
 from microlam.aws.protocol import Params
 from microlam.errors import InvalidParameter
 from microlam.functions import Snapshot
@@ -178,11 +178,6 @@ def _standing(snapshot: Snapshot) -> Params:
 def runtime_version_arn(snapshot: Snapshot) -> str:
     """The ARN of what runs a runtime's code; there is one for each runtime here."""
     return f"arn:aws:lambda:{region_of(snapshot.arn)}::runtime:{hashlib.sha256(snapshot.runtime.encode()).hexdigest()}"
-
-
-def written_instant(instant: datetime) -> str:
-    """As Lambda writes instants: `2026-11-23T06:00:00.000+0000`."""
-    return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{instant.microsecond // 1000:03}+0000"
 
 
 def _structure(value: object) -> Params:

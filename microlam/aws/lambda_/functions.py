@@ -7,7 +7,7 @@ from contextlib import suppress
 from microlam.archives import size_unpacked
 from microlam.aws.call import Answers, Call
 from microlam.aws.errors import AccountElsewhere, Unsupported
-from microlam.aws.lambda_.code import archive_of, location
+from microlam.aws.lambda_.code import archive_of
 from microlam.aws.lambda_.configuration import changes_of, check, described
 from microlam.aws.lambda_.paging import page
 from microlam.aws.lambda_.target import Target, target_of
@@ -47,10 +47,10 @@ async def get_function(call: Call, params: Params) -> Params:
     """A function's configuration, an address that its zip downloads from, its tags and its reserve."""
     target = target_of(call, params["FunctionName"], params.get("Qualifier"))
     snapshot = await call.functions.snapshot(target.arn, target.qualifier)
-    reserved = call.functions.concurrency.reserved(target.arn)
+    reserved, zip = call.functions.concurrency.reserved(target.arn), call.functions.zip(snapshot.sha256)
     return {
         "Configuration": await described(call, snapshot, arn=target.invoked),
-        "Code": {"RepositoryType": "S3", "Location": location(call, "code", snapshot.sha256)},
+        "Code": {"RepositoryType": "S3", "Location": zip and call.downloads.address(call.origin, zip, call.now)},
         "Tags": dict(await call.attached.tags.of(target.arn)) or None,
         "Concurrency": None if reserved is None else {"ReservedConcurrentExecutions": reserved},
     }

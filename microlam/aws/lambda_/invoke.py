@@ -44,8 +44,9 @@ async def _run(call: Call, version: Version, invocation: Invocation, *, tail: bo
     try:
         outcome = await call.invoker.invoke(version, invocation)
     except Throttled:
-        limit = "ConcurrentInvocationLimitExceeded" if version.concurrency is None else "ReservedFunctionConcurrentInvocationLimitExceeded"
-        raise TooManyRequests(members={"Reason": limit, "retryAfterSeconds": RETRY_AFTER}) from None
+        if version.concurrency is not None or call.functions.concurrency.reserved(version.arn) is not None:
+            raise TooManyRequests(members={"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}) from None
+        raise TooManyRequests(members={"Reason": "ConcurrentInvocationLimitExceeded", "retryAfterSeconds": RETRY_AFTER}) from None
     return {
         "StatusCode": 200,
         "Payload": outcome.payload,

@@ -4,8 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from microlam.aws.call import Answers, Call
-from microlam.aws.lambda_.code import archive_of, location
-from microlam.aws.lambda_.configuration import written_instant
+from microlam.aws.lambda_.code import archive_of, written_instant
 from microlam.aws.lambda_.existing import ResourceMissing
 from microlam.aws.lambda_.paging import page
 from microlam.aws.protocol import Params
@@ -120,5 +119,6 @@ def _described(version: LayerVersion) -> Params:
 
 
 def _whole(call: Call, version: LayerVersion) -> Params:
-    content = {"Location": location(call, "layer", version.sha256), "CodeSha256": version.sha256, "CodeSize": version.size}
+    zip = call.layers.zip(version)
+    content = {"Location": zip and call.downloads.address(call.origin, zip, call.now), "CodeSha256": version.sha256, "CodeSize": version.size}
     return {**_described(version), "LayerArn": version.arn, "Content": content}
