@@ -57,14 +57,17 @@ class Functions:
 
     def __init__(self, arn: str = HELLO) -> None:
         self.versions_of = {(arn, None): "$LATEST", (arn, "$LATEST"): "$LATEST", (arn, "1"): "1", (arn, "live"): "1"}
-        self.reserved: int | None = None
-        self.concurrency: Any = None
+        self.reserve: int | None = None
+        self.concurrency = self
 
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
         if (arn, qualifier) not in self.versions_of:
             raise FunctionNotFound(arn=arn)
         number = self.versions_of[arn, qualifier]
-        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/", concurrency=self.reserved)
+        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/")
+
+    def reserved(self, arn: str) -> int | None:
+        return self.reserve
 
     def __contains__(self, arn: str) -> bool:
         return (arn, None) in self.versions_of
@@ -353,18 +356,18 @@ async def test_an_event_over_a_megabyte_is_refused(site: Site) -> None:
     assert site.invoker.enqueued == []
 
 
-@pytest.mark.parametrize(("concurrency", "reason"), [
-    (3, "ReservedFunctionConcurrentInvocationLimitExceeded"), (None, "ConcurrentInvocationLimitExceeded"),
+@pytest.mark.parametrize(("reserve", "reason"), [
+    (3, {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}),
+    (None, {"Reason": "ConcurrentInvocationLimitExceeded", "retryAfterSeconds": "1"}),
 ])
-async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, concurrency: int | None, reason: str) -> None:
+async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, reserve: int | None, reason: dict[str, str]) -> None:
     def throttle(invocation: Invocation) -> Outcome:
         raise Throttled()
 
-    site.functions.reserved, site.invoker.ends = concurrency, throttle
+    site.functions.reserve, site.invoker.ends = reserve, throttle
     refusal = await site.refusal("invoke", FunctionName="hello")
     assert refusal == {
-        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", "Reason": reason,
-        "retryAfterSeconds": "1",
+        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", **reason,
     }
 
 
