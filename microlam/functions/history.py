@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from microlam.errors import InvalidParameter
-from microlam.functions.registry import Functions
+from microlam.functions.verbs import Functions
 
 
 async def revert(functions: Functions, arn: str, id: str, *, origin: str) -> None:

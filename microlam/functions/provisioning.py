@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from microlam.errors import NotFound
 from microlam.functions.rules import shares
 from microlam.functions.shelves import Shelf
 from microlam.model import LATEST, Outcome, Version
@@ -35,7 +36,10 @@ class Provisioning:
             _note_ready(shelf)
 
     async def _start(self, shelf: Shelf, qualifier: str, number: str, count: int) -> None:
-        version = replace(await self._load(shelf, number), provisioned=count)
+        try:
+            version = replace(await self._load(shelf, number), provisioned=count)
+        except NotFound:
+            return      # deleted meanwhile
         outcomes = await asyncio.gather(*(self._one(shelf, qualifier, version) for _ in range(count)))
         provision = shelf.provisions.get(qualifier)
         before = shelf.kept_warm.pop((qualifier, number), None)
