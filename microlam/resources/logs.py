@@ -48,9 +48,9 @@ class LogGroup:
 
     @property
     def function(self) -> str:
-        """The ARN of the function whose logs it shows."""
+        """The ARN of the function whose logs it shows; of none, for a group of another name."""
         account, _, region = self.owner.partition(":")
-        return function_arn(self.name.removeprefix(PREFIX), region, account)
+        return function_arn(self.name.removeprefix(PREFIX) if self.name.startswith(PREFIX) else "", region, account)
 
     def begins(self, now: datetime) -> int:
         """When what it shows now begins, in microseconds: what is older than its retention is not shown."""
@@ -166,7 +166,7 @@ class LogGroups:
 
     async def stream(self, group: LogGroup, name: str) -> LogStreamRow:
         """One stream of a group; raises LogsNotFound."""
-        found = await self._store.log_stream(group.function, name) if group.name.startswith(PREFIX) else None
+        found = await self._store.log_stream(group.function, name)
         if found is None:
             raise LogsNotFound(thing="stream")
         return found
@@ -176,8 +176,6 @@ class LogGroups:
         self, group: LogGroup, limit: int, *, begin: str = "", after: tuple[int, str] | None = None, by_time: bool = False, descending: bool = False,
     ) -> list[LogStreamRow]:
         """The streams of a group in the order of their names, or of their last logs, past one of them (microseconds and name)."""
-        if not group.name.startswith(PREFIX):
-            return []
         if by_time:
             return await self._store.log_streams_by_time(group.function, limit, after=after, descending=descending)
         name = after[1] if after else None

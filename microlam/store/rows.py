@@ -128,7 +128,6 @@ class LogStreamRow:
     number: int
     first_at: datetime
     last_at: datetime
-    size: int
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -381,8 +380,8 @@ def log_group_of(row: Row) -> LogGroupRow:
 
 def log_stream_of(row: Row) -> LogStreamRow:
     """A row of the columns that `log_stream_columns` names."""
-    name, number, first_at, last_at, size = row
-    return LogStreamRow(name=name, number=number, first_at=instant(first_at), last_at=instant(last_at), size=size)
+    name, number, first_at, last_at = row
+    return LogStreamRow(name=name, number=number, first_at=instant(first_at), last_at=instant(last_at))
 
 
 def logged_of(row: Row) -> Logged:
