@@ -22,7 +22,8 @@ import {module}
 
 def handler(event, context):
     files = {{name: open(os.path.join(os.environ["MICROLAM_OPT"], name)).read() for name in event.get("files", [])}}
-    return {{"answer": {module}.ANSWER, "files": files, "path": sys.path, "search": os.environ["PATH"]}}
+    found = {{name: os.environ.get(name, "") for name in ("PATH", "LD_LIBRARY_PATH")}}
+    return {{"answer": {module}.ANSWER, "files": files, "path": sys.path, **found}}
 """
 
 
@@ -85,14 +86,18 @@ def test_a_layer_is_on_the_path_as_it_is_on_aws(client: Any) -> None:
     task, packages, modules = (next(number for number, entry in enumerate(result["path"]) if entry.endswith(end))
                                for end in ("", "/python/lib/python3.12/site-packages", "/python"))
     assert task < packages < modules
-    assert result["search"].endswith("/bin")
+    assert result["PATH"].endswith("/bin")
+    assert result["LD_LIBRARY_PATH"] == ""
 
 
 def test_a_later_layer_lies_over_an_earlier_one_and_they_share_packages(client: Any) -> None:
     first = publish(client, "first", {"python/both/__init__.py": "", "python/both/one.py": "WHO = 'first'\n", "python/both/two.py": "WHO = 'first'\n"})
     second = publish(client, "second", {"python/both/two.py": "WHO = 'second'\n", "python/joined.py": "from both import one, two\nANSWER = one.WHO + two.WHO\n"})
-    create(client, "joined", "joined", [first["LayerVersionArn"], second["LayerVersionArn"]])
-    assert invoke(client, "joined")["answer"] == "firstsecond"
+    third = publish(client, "third", {"lib/libany.so": ""})
+    create(client, "joined", "joined", [layer["LayerVersionArn"] for layer in (first, second, third)])
+    result = invoke(client, "joined")
+    assert result["answer"] == "firstsecond"
+    assert result["LD_LIBRARY_PATH"].endswith("/lib")
 
 
 def test_a_version_keeps_its_layers_whatever_becomes_of_them(client: Any) -> None:
@@ -111,6 +116,7 @@ def test_a_version_keeps_its_layers_whatever_becomes_of_them(client: Any) -> Non
         f"Layer version {one['LayerVersionArn']} does not exist.")
     assert client.get_function_configuration(FunctionName="keeper", Qualifier="1")["Layers"][0]["Arn"] == one["LayerVersionArn"]
     client.delete_layer_version(LayerName="kept", VersionNumber=2)
+    assert client.update_function_configuration(FunctionName="keeper", Description="on")["Layers"][0]["Arn"] == two["LayerVersionArn"]
     assert publish(client, "kept", {"python/kept.py": ""})["Version"] == 3
 
 

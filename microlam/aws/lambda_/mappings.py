@@ -14,6 +14,7 @@ from microlam.aws.protocol import Params
 from microlam.errors import InvalidParameter
 from microlam.model import LATEST
 from microlam.resources.source_mappings import STREAMS, SourceMapping, defaults_of, is_pattern, kind_of
+from microlam.resources.tags import check_tags
 
 # A member of the wire, the field that it is, and the kinds of source that have it (None: all).
 _KAFKA = ("kafka", "self-managed-kafka")
@@ -64,6 +65,7 @@ async def create_event_source_mapping(call: Call, params: Params) -> Params:
     fields = {"kind": kind, "source": source, "modified": call.now, **defaults_of(kind), **_said(params, kind)}
     mapping = SourceMapping(function=await _function(call, params), **fields)
     _check_batches(mapping)
+    check_tags(params.get("Tags") or {})
     id = str(uuid.uuid4())
     await call.attached.source_mappings.create(_owner(call), id, mapping)
     if params.get("Tags"):
