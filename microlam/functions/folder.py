@@ -287,7 +287,8 @@ class FolderFunctions:
                 self._say(f"Warning: {warning}")
 
     def _settle_triggers(self) -> None:
-        standing, warnings = settle_routes({arn: triggers_of(arn, live.plan.found.declared) for arn, live in self._live.items()})
+        found = {arn: live.plan.found for arn, live in self._live.items()}
+        standing, warnings = settle_routes({arn: triggers_of(arn, one.declared, one.settings.serve) for arn, one in found.items()})
         for arn, live in self._live.items():
             live.warnings = tuple(warnings.get(arn, ()))
             if live.triggers != standing[arn]:

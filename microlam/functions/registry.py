@@ -50,6 +50,7 @@ class Registry:
         self._archives = Archives(data.resolve() / "code")
         self._shelves = Shelves(store, self._clock)
         self.concurrency = Concurrency(self._shelves, self._clock, Provisioning(self._load, warm, retire), self._start)
+        self._say, self._told = say, set[tuple[str, str]]()
         self._zipped: dict[str, Archive] = {}       # by the folder that was zipped
         self._tasks: set[asyncio.Task[None]] = set()
         self.forgotten: list[Forgotten] = []
@@ -100,7 +101,7 @@ class Registry:
             return await self._current_latest(arn)
         shelf = self._shelves.by_arn.get(arn)
         if shelf is None:
-            raise FunctionNotFound(arn=f"{arn}:{qualifier}")
+            raise self._missing(arn, qualifier)
         alias = shelf.aliases.get(qualifier)
         number = qualifier if alias is None else chosen_version(alias, self._dice())
         if number == LATEST:
@@ -119,7 +120,7 @@ class Registry:
         """Have the code of a version there to run."""
         snapshot = shelf.latest if number == LATEST else shelf.versions.get(number)
         if snapshot is None:
-            raise FunctionNotFound(arn=f"{shelf.arn}:{qualifier or number}")
+            raise self._missing(shelf.arn, qualifier or number)
         version = await self._version(snapshot)
         if snapshot is (shelf.latest if number == LATEST else shelf.versions.get(number)):      # else it has changed meanwhile
             shelf.loaded[number] = version
@@ -129,6 +130,15 @@ class Registry:
         root = await asyncio.to_thread(self._archives.root, snapshot.sha256)
         layers = await self._layer_folder(snapshot.layers) if self._layer_folder and snapshot.layers else ""
         return snapshot.version(str(root), layers)
+
+    def _missing(self, arn: str, qualifier: str) -> FunctionNotFound:
+        """The error; and a word to the author of a function whose triggers lead to what is not there."""
+        name = arn.rpartition(":")[2]
+        if arn in self._folder and (arn, qualifier) not in self._told:
+            self._told.add((arn, qualifier))
+            remedy = "publish it" if qualifier.isdecimal() else f"microlam publish {name} && microlam alias {name} {qualifier} --version 1"
+            self._say(f"{name}:{qualifier} was asked for, but there is no such version or alias. Create it: {remedy}")
+        return FunctionNotFound(arn=f"{arn}:{qualifier}")
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
