@@ -1,51 +1,32 @@
 """What hangs on functions, through real boto3: tags, policies, URLs, event-invoke settings, code signing, runtime settings."""
 from __future__ import annotations
 
-import io
 import json
 import re
 import signal
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.conftest import Serve, Server, start, write
+from tests.conftest import Serve, Server
+from tests.lambdas import ARN, create, packed, refused, running, told
 
-ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
 SIGNER = "arn:aws:signer:us-east-1:111111111111:/signing-profiles/test"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all; each test has a function of its own."""
-    folder = tmp_path_factory.mktemp("functions")
     names = ("tagged", "allowed", "addressed", "said", "signed", "run", "many", "apart")
-    write(folder, {f"{name}.py": "def handler(event, context):\n    return context.function_name\n" for name in names})
-    server = start(folder)
-    yield server
-    server.stop(signal.SIGKILL)
+    files = {f"{name}.py": "def handler(event, context):\n    return context.function_name\n" for name in names}
+    yield from running(tmp_path_factory.mktemp("functions"), files)
 
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Any:
     return server.client("lambda")
-
-
-def refused(call: Any, **params: Any) -> tuple[int, str, str]:
-    """The status, code and text of a refusal."""
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    response: Any = caught.value.response
-    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"], response["Error"]["Message"]
-
-
-def told(reply: dict[str, Any]) -> dict[str, Any]:
-    """A reply without what is said of every reply."""
-    return {name: value for name, value in reply.items() if name != "ResponseMetadata"}
 
 
 # ---- tags ------------------------------------------------------------------------------------------------------------
@@ -240,12 +221,7 @@ def test_runtime_updates_and_recursion_are_kept(client: Any) -> None:
 
 def created(client: Any, name: str, **more: Any) -> str:
     """A function of the API, with a version and the alias live of it; gives its ARN."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("app.py", "def handler(event, context):\n    return 1\n")
-    client.create_function(FunctionName=name, Runtime="python3.12", Role="arn:aws:iam::000000000000:role/any", Handler="app.handler",
-                           Code={"ZipFile": packed.getvalue()}, **more)
-    client.get_waiter("function_active_v2").wait(FunctionName=name)
+    create(client, name, **more)
     client.create_alias(FunctionName=name, Name="live", FunctionVersion=client.publish_version(FunctionName=name)["Version"])
     return ARN + name
 
@@ -308,13 +284,11 @@ def test_account_settings_count_functions_and_the_bytes_of_every_version_and_lay
     assert client.get_account_settings()["AccountUsage"] == {"FunctionCount": 0, "TotalCodeSize": 0}
     created(client, "counted")
     size = client.get_function_configuration(FunctionName="counted")["CodeSize"]
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("python/any.py", "")
-    client.publish_layer_version(LayerName="counted", Content={"ZipFile": packed.getvalue()})
+    layer = packed(python__any="")
+    client.publish_layer_version(LayerName="counted", Content={"ZipFile": layer})
     client.put_function_concurrency(FunctionName="counted", ReservedConcurrentExecutions=10)
     settings = client.get_account_settings()
-    assert settings["AccountUsage"] == {"FunctionCount": 1, "TotalCodeSize": 2 * size + len(packed.getvalue())}
+    assert settings["AccountUsage"] == {"FunctionCount": 1, "TotalCodeSize": 2 * size + len(layer)}
     assert settings["AccountLimit"] == {
         "TotalCodeSize": 80_530_636_800, "CodeSizeUnzipped": 262_144_000, "CodeSizeZipped": 52_428_800, "ConcurrentExecutions": 1000,
         "UnreservedConcurrentExecutions": 990,

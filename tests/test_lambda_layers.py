@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.conftest import Serve, Server, start
+from tests.conftest import Serve, Server
+from tests.lambdas import create, refused, running
 
 LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:"
-ROLE = "arn:aws:iam::000000000000:role/any"
 HANDLER = """
 import os, sys
 import {module}
@@ -37,9 +36,7 @@ def zipped(files: Mapping[str, str]) -> bytes:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = start(tmp_path_factory.mktemp("functions"))
-    yield server
-    server.stop(signal.SIGKILL)
+    yield from running(tmp_path_factory.mktemp("functions"), {})
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +49,9 @@ def publish(client: Any, name: str, files: Mapping[str, str], **more: Any) -> di
     return published
 
 
-def create(client: Any, name: str, module: str, layers: list[str], runtime: str = "python3.12") -> None:
-    code = {"ZipFile": zipped({"app.py": HANDLER.format(module=module)})}
-    client.create_function(FunctionName=name, Runtime=runtime, Role=ROLE, Handler="app.handler", Code=code, Layers=layers)
-    client.get_waiter("function_active_v2").wait(FunctionName=name)
+def create_with(client: Any, name: str, module: str, layers: list[str]) -> None:
+    """A function that tells what it finds in its layers."""
+    create(client, name, HANDLER.format(module=module), Runtime="python3.12", Layers=layers)
 
 
 def invoke(client: Any, name: str, **event: Any) -> Any:
@@ -66,15 +62,13 @@ def invoke(client: Any, name: str, **event: Any) -> Any:
 
 
 def refusal(call: Any, **params: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    return caught.value.response["Error"]["Message"]
+    return refused(call, **params)[2]
 
 
 def test_a_layer_is_on_the_path_as_it_is_on_aws(client: Any) -> None:
     library = publish(client, "library", {"python/shared.py": "ANSWER = 1\n", "data/words.txt": "hello"})
     site = publish(client, "site", {"python/lib/python3.12/site-packages/shared.py": "ANSWER = 2\n", "bin/tool": ""})
-    create(client, "layered", "shared", [library["LayerVersionArn"]])
+    create_with(client, "layered", "shared", [library["LayerVersionArn"]])
     result = invoke(client, "layered", files=["data/words.txt"])
     assert (result["answer"], result["files"]) == (1, {"data/words.txt": "hello"})
 
@@ -94,7 +88,7 @@ def test_a_later_layer_lies_over_an_earlier_one_and_they_share_packages(client: 
     first = publish(client, "first", {"python/both/__init__.py": "", "python/both/one.py": "WHO = 'first'\n", "python/both/two.py": "WHO = 'first'\n"})
     second = publish(client, "second", {"python/both/two.py": "WHO = 'second'\n", "python/joined.py": "from both import one, two\nANSWER = one.WHO + two.WHO\n"})
     third = publish(client, "third", {"lib/libany.so": ""})
-    create(client, "joined", "joined", [layer["LayerVersionArn"] for layer in (first, second, third)])
+    create_with(client, "joined", "joined", [layer["LayerVersionArn"] for layer in (first, second, third)])
     result = invoke(client, "joined")
     assert result["answer"] == "firstsecond"
     assert result["LD_LIBRARY_PATH"].endswith("/lib")
@@ -104,7 +98,7 @@ def test_a_version_keeps_its_layers_whatever_becomes_of_them(client: Any) -> Non
     one = publish(client, "kept", {"python/kept.py": "ANSWER = 1\n"})
     two = publish(client, "kept", {"python/kept.py": "ANSWER = 2\n"})
     assert (one["Version"], two["Version"]) == (1, 2)
-    create(client, "keeper", "kept", [one["LayerVersionArn"]])
+    create_with(client, "keeper", "kept", [one["LayerVersionArn"]])
     client.publish_version(FunctionName="keeper")
     client.update_function_configuration(FunctionName="keeper", Layers=[two["LayerVersionArn"]])
     client.delete_layer_version(LayerName="kept", VersionNumber=1)
@@ -153,7 +147,7 @@ def test_layers_are_listed_by_what_they_suit_page_by_page(server: Server) -> Non
 
 def test_layers_that_a_function_cannot_have_are_refused_as_aws_does(client: Any) -> None:
     arns = [publish(client, f"one-of-six-{number}", {"python/x.py": ""})["LayerVersionArn"] for number in range(6)]
-    create(client, "picky", "json", [])
+    create_with(client, "picky", "json", [])
 
     def refused(layers: list[str]) -> str:
         return refusal(client.update_function_configuration, FunctionName="picky", Layers=layers)
