@@ -73,6 +73,7 @@ def test_a_kafka_topic_keeps_how_its_brokers_are_reached(client: Any) -> None:
     brokers = {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["a:9092"]}}
     own = client.create_event_source_mapping(FunctionName="worker", SelfManagedEventSource=brokers, Topics=["orders"], StartingPosition="LATEST")
     assert own["SelfManagedEventSource"] == brokers
+    assert own["SelfManagedKafkaEventSourceConfig"] == {"ConsumerGroupId": own["UUID"]}
     assert "EventSourceArn" not in own
 
 

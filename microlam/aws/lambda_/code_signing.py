@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
 
 from microlam.aws.call import Answers, Call
+from microlam.aws.lambda_.code import written_instant
 from microlam.aws.lambda_.existing import must_exist
 from microlam.aws.lambda_.paging import page
 from microlam.aws.lambda_.target import target_of
@@ -144,9 +144,5 @@ def _described(arn: str, signing: CodeSigning) -> Params:
         "Description": signing.description,
         "AllowedPublishers": {"SigningProfileVersionArns": list(signing.publishers)},
         "CodeSigningPolicies": {"UntrustedArtifactOnDeployment": signing.untrusted},
-        "LastModified": _instant(signing.modified),
+        "LastModified": written_instant(signing.modified),
     }
-
-
-def _instant(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%dT%H:%M:%S.%f}Z"

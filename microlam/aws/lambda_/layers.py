@@ -31,6 +31,8 @@ async def get_layer_version(call: Call, params: Params) -> Params:
 async def get_layer_version_by_arn(call: Call, params: Params) -> Params:
     """One version of a layer, by its ARN."""
     arn, _, number = params["Arn"].rpartition(":")
+    if not number.isdecimal():      # one of AWS's own
+        raise ResourceMissing()
     return await _found(call, arn, int(number))
 
 
