@@ -153,7 +153,7 @@ class Functions(Registry):
         """Number what `$LATEST` is now; while nothing has changed since, that is the last number again."""
         shelf = self._shelves.of(arn)
         async with shelf.lock:
-            latest = await (self._snapshot_of_files(await self._folder.current(arn)) if arn in self._folder else self._latest(arn))
+            latest = await (self._files_to_publish(arn) if arn in self._folder else self._latest(arn))
             if sha256 is not None and sha256 != latest.sha256:
                 raise rules.OtherCode(asked=sha256, found=latest.sha256)
             if revision is not None and revision != latest.revision:
@@ -176,15 +176,18 @@ class Functions(Registry):
         shelf.versions[number], shelf.loaded[number], shelf.last = published, version, int(number)
         return published
 
+    async def _files_to_publish(self, arn: str) -> Snapshot:
+        """What the folder's files are now; raises DoesNotImport while what serves is not what they say."""
+        version = await self._folder.current(arn)
+        _must_run(version, self._folder.error(arn))
+        return await self._snapshot_of_files(version)
+
     async def _import(self, version: Version) -> None:
         """Have a worker import the very bytes that get a number."""
-        error = self._folder.error(version.arn)
-        if error is None:
-            outcome = await self._warm(version)
-            error = outcome.error if outcome else None
-        if error is not None:
+        outcome = await self._warm(version)
+        if outcome is not None:
             await self._retire(version)
-            raise rules.DoesNotImport(name=version.name, kind=error.get("errorType"), message=error.get("errorMessage"))
+            _must_run(version, outcome.error)
 
     async def delete_version(self, arn: str, number: str, *, origin: str) -> None:
         """Delete a version that no alias names; its number is not given again."""
@@ -281,3 +284,8 @@ class Functions(Registry):
         shelf.aliases[alias.name] = alias
         self.concurrency.moved(shelf, alias.name)
         return alias
+
+
+def _must_run(version: Version, error: Mapping[str, object] | None) -> None:
+    if error is not None:
+        raise rules.DoesNotImport(name=version.name, kind=error.get("errorType"), message=error.get("errorMessage"))
