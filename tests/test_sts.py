@@ -3,7 +3,10 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +14,10 @@ from botocore.exceptions import ClientError
 
 from microlam.resources.sessions import Sessions
 from microlam.store import Store
-from tests.conftest import Serve, Server
+from tests.conftest import Serve, Server, environment
 
 ROLE = "arn:aws:iam::111122223333:role/team/worker"
+TRUST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
 LOCKED = ("--access-key", "AKIDADMIN", "--secret-key", "secret")
 ADMIN = {"aws_access_key_id": "AKIDADMIN", "aws_secret_access_key": "secret"}
 WHOAMI = """
@@ -67,8 +71,7 @@ def test_keys_of_a_role_act_as_its_account_and_outlive_a_crash(locked: Server, s
         "111122223333", reply["AssumedRoleUser"]["Arn"], reply["AssumedRoleUser"]["AssumedRoleId"],
     )
     # The account's own things, and no other's.
-    trust = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}}
-    role = again.client("iam", **keys_of(reply["Credentials"])).create_role(RoleName="theirs", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    role = again.client("iam", **keys_of(reply["Credentials"])).create_role(RoleName="theirs", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
     assert role["Arn"] == "arn:aws:iam::111122223333:role/theirs"
     assert refusal(again.client("iam", **ADMIN).get_role, RoleName="theirs")[0] == "NoSuchEntity"
 
@@ -92,10 +95,8 @@ def test_a_handler_signs_with_its_own_account(locked: Server) -> None:
     assert json.load(reply["Payload"]) == ["000000000000", "000000000000", "arn:aws:iam::000000000000:root"]
 
 
-async def test_expired_keys_are_refused_and_say_why(serve: Serve) -> None:
-    server = serve({})
-    server.stop()
-    store = await Store.open(server.folder / ".microlam")
+async def test_expired_keys_are_refused_and_say_why(serve: Serve, tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "functions" / ".microlam")
     session = await Sessions(store).open(ROLE, "AROA", "me", 900, datetime.now(UTC) - timedelta(seconds=901))
     await store.close()
 
@@ -106,6 +107,20 @@ async def test_expired_keys_are_refused_and_say_why(serve: Serve) -> None:
     assert refusal(server.client("logs", **keys).describe_log_groups) == ("ExpiredTokenException", said, 403)
 
 
+def test_the_aws_command_assumes_a_role(serve: Serve) -> None:
+    server = serve({})
+    variables = environment(AWS_ENDPOINT_URL=server.url, AWS_ACCESS_KEY_ID="444455556666", AWS_SECRET_ACCESS_KEY="any", AWS_DEFAULT_REGION="us-east-1")
+
+    def aws(*words: str) -> Any:
+        return json.loads(subprocess.run([sys.executable, "-m", "awscli", *words], env=variables, capture_output=True, text=True, check=True).stdout)
+
+    role = aws("iam", "create-role", "--role-name", "worker", "--assume-role-policy-document", json.dumps(TRUST), "--tags", "Key=a,Value=b", "Key=c,Value=d")["Role"]
+    assert role["Tags"] == [{"Key": "a", "Value": "b"}, {"Key": "c", "Value": "d"}]
+    keys = aws("sts", "assume-role", "--role-arn", role["Arn"], "--role-session-name", "me")["Credentials"]
+    me = server.client("sts", **keys_of(keys)).get_caller_identity()
+    assert (me["UserId"], me["Account"], me["Arn"]) == (f"{role['RoleId']}:me", "444455556666", "arn:aws:sts::444455556666:assumed-role/worker/me")
+
+
 def test_what_is_no_role_is_refused(serve: Serve) -> None:
     server = serve({})
     sts = server.client("sts")
@@ -114,7 +129,7 @@ def test_what_is_no_role_is_refused(serve: Serve) -> None:
     code, text, _ = refusal(sts.assume_role, RoleArn=ROLE, RoleSessionName="a b")
     assert (code, text) == ("ValidationError", "1 validation error detected: Value 'a b' at 'roleSessionName' failed to satisfy constraint: "
                                                "Member must satisfy regular expression pattern: [\\w+=,.@-]*")
-    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
-    server.client("iam").create_role(RoleName="short", AssumeRolePolicyDocument=json.dumps(trust))
+    assert refusal(sts.assume_role, RoleArn=ROLE, RoleSessionName="me", Policy="{}") == ("MalformedPolicyDocument", "Syntax errors in policy.", 400)
+    server.client("iam").create_role(RoleName="short", AssumeRolePolicyDocument=json.dumps(TRUST))
     code, text, _ = refusal(sts.assume_role, RoleArn="arn:aws:iam::000000000000:role/short", RoleSessionName="me", DurationSeconds=7200)
     assert (code, text) == ("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")

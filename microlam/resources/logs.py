@@ -111,7 +111,7 @@ class LogGroups:
         """The groups of an account in a region, by name."""
         groups = {group.name: group for group in await self._kept.of(owner)}
         account, _, region = owner.partition(":")
-        for row in await self._store.log_groups(function_arn("", region, account)):
+        for row in await self._store.logs.groups(function_arn("", region, account)):
             name = PREFIX + row.arn.rpartition(":")[2]
             group = groups.get(name) or LogGroup(name=name, owner=owner, created_at=row.created_at)
             groups[name] = dataclasses.replace(group, created_at=min(group.created_at, row.created_at), since=row.created_at, size=row.size)
@@ -140,7 +140,7 @@ class LogGroups:
         """Delete a group; what was logged in it is shown no more, and stays on record."""
         async with self._kept.changing:
             group = await self.find(owner, name)
-            await self._store.forget_logs(group.function)
+            await self._store.logs.forget(group.function)
             await self._kept.remove(group)
 
     # ---- events -------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ class LogGroups:
         """A page of the events that are looked for; a long search may stop early and say where to go on."""
         found, room, deadline = list[LogEvent](), PAGE_BYTES, time.monotonic() + PATIENCE
         while True:
-            logs = await self._store.logs(
+            logs = await self._store.logs.read(
                 group.function, search.start, search.since, search.until, AT_ONCE, streams=search.streams, begin=search.begin, backward=search.backward,
             )
             for event in await asyncio.to_thread(_shown, logs, search):
@@ -166,7 +166,7 @@ class LogGroups:
 
     async def stream(self, group: LogGroup, name: str) -> LogStreamRow:
         """One stream of a group; raises LogsNotFound."""
-        found = await self._store.log_stream(group.function, name)
+        found = await self._store.logs.stream(group.function, name)
         if found is None:
             raise LogsNotFound(thing="stream")
         return found
@@ -177,9 +177,9 @@ class LogGroups:
     ) -> list[LogStreamRow]:
         """The streams of a group in the order of their names, or of their last logs, past one of them (microseconds and name)."""
         if by_time:
-            return await self._store.log_streams_by_time(group.function, limit, after=after, descending=descending)
+            return await self._store.logs.streams_by_time(group.function, limit, after=after, descending=descending)
         name = after[1] if after else None
-        return await self._store.log_streams_by_name(group.function, limit, begin=begin, after=name, descending=descending)
+        return await self._store.logs.streams_by_name(group.function, limit, begin=begin, after=name, descending=descending)
 
 
 def events_of(logged: Logged) -> list[LogEvent]:
