@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError
 from microlam.aws import Wire
 from microlam.aws.call import Parts
 from microlam.aws.downloads import Downloads
-from microlam.errors import FunctionNotFound, Throttled
+from microlam.errors import FunctionNotFound, ReserveUsedUp, Throttled
 from microlam.executors import Credentials
 from microlam.functions.snapshot import Snapshot
 from microlam.guard import Guard
@@ -353,18 +353,18 @@ async def test_an_event_over_a_megabyte_is_refused(site: Site) -> None:
     assert site.invoker.enqueued == []
 
 
-@pytest.mark.parametrize(("concurrency", "reason"), [
-    (3, "ReservedFunctionConcurrentInvocationLimitExceeded"), (None, "ConcurrentInvocationLimitExceeded"),
+@pytest.mark.parametrize(("error", "members"), [
+    (ReserveUsedUp(), {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}),
+    (Throttled(), {"Reason": "ConcurrentInvocationLimitExceeded", "retryAfterSeconds": "1"}),
 ])
-async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, concurrency: int | None, reason: str) -> None:
+async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, error: Throttled, members: dict[str, str]) -> None:
     def throttle(invocation: Invocation) -> Outcome:
-        raise Throttled()
+        raise error
 
-    site.functions.reserved, site.invoker.ends = concurrency, throttle
+    site.invoker.ends = throttle
     refusal = await site.refusal("invoke", FunctionName="hello")
     assert refusal == {
-        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", "Reason": reason,
-        "retryAfterSeconds": "1",
+        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", **members,
     }
 
 

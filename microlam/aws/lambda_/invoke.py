@@ -12,7 +12,7 @@ from microlam.aws.errors import TooManyRequests
 from microlam.aws.json_fault import fault
 from microlam.aws.lambda_.target import current, target_of
 from microlam.aws.protocol import Params
-from microlam.errors import BadRequest, InvalidRequestContent, RequestTooLarge, Throttled
+from microlam.errors import BadRequest, InvalidRequestContent, RequestTooLarge, ReserveUsedUp, Throttled
 from microlam.model import EVENT_PAYLOAD_LIMIT, Invocation, Version
 
 CLIENT_CONTEXT_LIMIT = 3583
@@ -43,9 +43,9 @@ async def invoke(call: Call, params: Params) -> Params:
 async def _run(call: Call, version: Version, invocation: Invocation, *, tail: bool) -> Params:
     try:
         outcome = await call.invoker.invoke(version, invocation)
+    except ReserveUsedUp:
+        raise TooManyRequests(members={"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}) from None
     except Throttled:
-        if version.concurrency is not None or call.functions.concurrency.reserved(version.arn) is not None:
-            raise TooManyRequests(members={"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}) from None
         raise TooManyRequests(members={"Reason": "ConcurrentInvocationLimitExceeded", "retryAfterSeconds": RETRY_AFTER}) from None
     return {
         "StatusCode": 200,
