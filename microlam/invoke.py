@@ -149,7 +149,10 @@ class Invoker:
         if not admission.enter_nowait(version.arn, limit, capacity):
             if reserved and not patient:
                 raise ReserveUsedUp()
-            await admission.enter(version.arn, limit, capacity, patient=patient)
+            try:
+                await admission.enter(version.arn, limit, capacity, patient=patient)
+            except Throttled:
+                raise (Throttled if version.concurrency is None else ReserveUsedUp)() from None
         return version, version.arn
 
     def _admission(self, version: Version) -> tuple[Admission, int]:

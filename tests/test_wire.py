@@ -57,14 +57,13 @@ class Functions:
 
     def __init__(self, arn: str = HELLO) -> None:
         self.versions_of = {(arn, None): "$LATEST", (arn, "$LATEST"): "$LATEST", (arn, "1"): "1", (arn, "live"): "1"}
-        self.reserved: int | None = None
         self.concurrency: Any = None
 
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
         if (arn, qualifier) not in self.versions_of:
             raise FunctionNotFound(arn=arn)
         number = self.versions_of[arn, qualifier]
-        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/", concurrency=self.reserved)
+        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/")
 
     def __contains__(self, arn: str) -> bool:
         return (arn, None) in self.versions_of
