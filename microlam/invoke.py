@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from microlam.admission import Admission
 from microlam.clock import Clock
-from microlam.errors import MicrolamError, NotFound, RecordUnavailable, Throttled
+from microlam.errors import MicrolamError, NotFound, RecordUnavailable, ReserveUsedUp, Throttled
 from microlam.executors import Executor
 from microlam.model import Invocation, Outcome, Retry, Version, new_id
 from microlam.store import Store
@@ -119,9 +119,9 @@ class Invoker:
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
         executor, key = self._executors[version.executor], invocation.key or invocation.id
         admission, limit = self._admission(version)
-        line, capacity = version.arn, self._capacity(executor, version, limit)
-        if version.provisioned or not admission.enter_nowait(line, limit, capacity):
-            version, line = await self._enter(admission, version, limit, capacity, patient=patient)
+        line, capacity = version.arn, executor.capacity(version, limit)
+        if version.provisioned or line in self._limits or not admission.enter_nowait(line, limit, capacity):
+            version, line = await self._enter(admission, version, limit, patient=patient)
         try:
             if self._store.full:
                 await self._store.room()
@@ -138,20 +138,22 @@ class Invoker:
             if self._left is not None:
                 self._left.set()
 
-    def _capacity(self, executor: Executor, version: Version, limit: int) -> int:
-        """How many the executor may have; of a reserve, and of workers that are kept ready, no more than run at once."""
-        return limit if version.provisioned or version.arn in self._limits else executor.capacity(version, limit)
-
-    async def _enter(self, admission: Admission, version: Version, limit: int, capacity: int, *, patient: bool) -> tuple[Version, str]:
+    async def _enter(self, admission: Admission, version: Version, limit: int, *, patient: bool) -> tuple[Version, str]:
         """Take a slot of the workers kept ready where one is free, else of the function; gives what to run, and whose slot it is."""
         if version.provisioned and admission.enter_nowait(version.key, version.provisioned):
             return version, version.key
+        version, reserved = version.on_demand, version.arn in self._limits
+        capacity = self._executors[version.executor].capacity(version, limit)
+        if reserved:
+            capacity = limit    # none beyond a reserve is even begun, and AWS keeps nobody waiting for one
         if not admission.enter_nowait(version.arn, limit, capacity):
-            # AWS keeps nobody waiting for a reserve.
-            if version.arn in self._limits and not patient:
-                raise Throttled()
-            await admission.enter(version.arn, limit, capacity, patient=patient)
-        return version.on_demand, version.arn
+            if reserved and not patient:
+                raise ReserveUsedUp()
+            try:
+                await admission.enter(version.arn, limit, capacity, patient=patient)
+            except Throttled:
+                raise (Throttled if version.concurrency is None else ReserveUsedUp)() from None
+        return version, version.arn
 
     def _admission(self, version: Version) -> tuple[Admission, int]:
         inprocess = version.executor == "inprocess"

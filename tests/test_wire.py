@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError
 from microlam.aws import Wire
 from microlam.aws.call import Parts
 from microlam.aws.downloads import Downloads
-from microlam.errors import FunctionNotFound, Throttled
+from microlam.errors import FunctionNotFound, ReserveUsedUp, Throttled
 from microlam.executors import Credentials
 from microlam.functions.snapshot import Snapshot
 from microlam.guard import Guard
@@ -57,17 +57,13 @@ class Functions:
 
     def __init__(self, arn: str = HELLO) -> None:
         self.versions_of = {(arn, None): "$LATEST", (arn, "$LATEST"): "$LATEST", (arn, "1"): "1", (arn, "live"): "1"}
-        self.reserve: int | None = None
-        self.concurrency = self
+        self.concurrency: Any = None
 
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
         if (arn, qualifier) not in self.versions_of:
             raise FunctionNotFound(arn=arn)
         number = self.versions_of[arn, qualifier]
         return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/")
-
-    def reserved(self, arn: str) -> int | None:
-        return self.reserve
 
     def __contains__(self, arn: str) -> bool:
         return (arn, None) in self.versions_of
@@ -397,18 +393,18 @@ async def test_an_event_over_a_megabyte_is_refused(site: Site) -> None:
     assert site.invoker.enqueued == []
 
 
-@pytest.mark.parametrize(("reserve", "reason"), [
-    (3, {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}),
-    (None, {"Reason": "ConcurrentInvocationLimitExceeded", "retryAfterSeconds": "1"}),
+@pytest.mark.parametrize(("error", "members"), [
+    (ReserveUsedUp(), {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}),
+    (Throttled(), {"Reason": "ConcurrentInvocationLimitExceeded", "retryAfterSeconds": "1"}),
 ])
-async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, reserve: int | None, reason: dict[str, str]) -> None:
+async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, error: Throttled, members: dict[str, str]) -> None:
     def throttle(invocation: Invocation) -> Outcome:
-        raise Throttled()
+        raise error
 
-    site.functions.reserve, site.invoker.ends = reserve, throttle
+    site.invoker.ends = throttle
     refusal = await site.refusal("invoke", FunctionName="hello")
     assert refusal == {
-        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", **reason,
+        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", **members,
     }
 
 

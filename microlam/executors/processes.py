@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from microlam.executors import Credentials, ExecutorStatistics, logs, memory
+from microlam.executors.cgroups import Group, find_groups
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
 from microlam.executors.interpreters import Interpreter, Interpreters
 from microlam.executors.lasting import Lasting
@@ -31,6 +32,7 @@ from microlam.model import Invocation, Outcome, Version, new_id
 SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
 SAMPLE_SHARE = 20       # of the time, at most one part in so many is spent on that
 TIDY_EVERY = 1.0        # seconds between looks at idle workers
+MEGABYTE = 1 << 20
 LAST_WAIT = 10.0        # seconds that a closing zygote has
 AHEAD = 3               # invocations that a busy worker may hold besides the one it runs
 SHORT = 0.005           # seconds: a longer call must not keep others waiting behind it
@@ -95,6 +97,8 @@ class Processes:
         self._tidying: asyncio.TimerHandle | None = None
         self._clearing: set[asyncio.Future[None]] = set()
         self._replacing: set[asyncio.Future[Outcome | None]] = set()
+        self._groups = find_groups()
+        self._left_groups: list[Group] = []
         self._temporary: Path | None = None
         self._runtime = str(self._scratch / "runtime")
         self._closed = False
@@ -188,6 +192,8 @@ class Processes:
         await asyncio.gather(*(asyncio.to_thread(zygote.wait, LAST_WAIT) for zygote in zygotes))
         for worker in list(self._workers):
             worker.ended(None)
+        for group in self._left_groups:
+            group.remove()
         await asyncio.gather(*self._clearing)
         if self._temporary is not None:
             await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
@@ -338,6 +344,13 @@ class Processes:
 
     # ---- what workers tell --------------------------------------------------------------------------------------
 
+    def started(self, worker: Worker) -> None:
+        """A worker's process is there."""
+        if self._groups is not None and not worker.over:
+            group = self._groups.group(worker.place.number)
+            if group.hold(worker.pid, worker.version.memory * MEGABYTE):
+                worker.group = group
+
     def replied(self, worker: Worker, seconds: float) -> None:
         """A worker has replied, after so long."""
         pool = self._workers[worker]
@@ -360,6 +373,8 @@ class Processes:
         self._dying.discard(worker)
         self._long.discard(worker)
         self._clear(worker.place.folder)
+        if worker.group is not None and not worker.group.remove():
+            self._left_groups.append(worker.group)
         if pool is None:
             return      # it ended before it was one of ours
         pool.workers.remove(worker)
@@ -401,10 +416,10 @@ class Processes:
         families = memory.families(worker.pid for worker in self._long if worker.pid)
         for worker in self._long:
             worker.trim()
-            limit = worker.version.memory * 1_048_576
+            limit = worker.version.memory * MEGABYTE
             held = memory.held_by(families.get(worker.pid, ()), limit)
             worker.peak = max(worker.peak, held)
-            if held > limit:
+            if held > limit or (worker.group is not None and worker.group.overrun()):
                 worker.kill()
         if self._long:
             self._sampling = loop.call_later(max(SAMPLE_EVERY, SAMPLE_SHARE * (loop.time() - began)), self._sample)
@@ -429,6 +444,7 @@ class Processes:
                 zygote.dismiss()
                 self._dismissed.append(self._zygotes.pop(key))
         self._dismissed = [zygote for zygote in self._dismissed if not zygote.gone()]
+        self._left_groups = [group for group in self._left_groups if not group.remove()]
         if self._workers or len(self._zygotes) > 1 or self._dismissed or any(pool.complete for pool in self._pools.values()):
             self._tidy_later()
 
@@ -452,6 +468,8 @@ class Processes:
             folders.mkdir(parents=True, exist_ok=True)
             for left in folders.iterdir():
                 self._clear(str(left))
+            if self._groups is not None:
+                self._groups.clear()
             self._temporary = folders / secrets.token_hex(8)
             self._temporary.mkdir(mode=0o700)
             self._link_package()

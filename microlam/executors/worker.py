@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from microlam.executors import WorkerStatistics, logs
+from microlam.executors.cgroups import Group
 from microlam.executors.lasting import Call, Lasting
 from microlam.executors.workers.frames import CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.zygotes import Zygote
@@ -36,6 +37,7 @@ class Keeper(Protocol):
 
     lasting: Lasting
 
+    def started(self, worker: Worker) -> None: ...
     def replied(self, worker: Worker, seconds: float) -> None: ...
     def freed(self, worker: Worker) -> None: ...
     def ended(self, worker: Worker) -> None: ...
@@ -62,6 +64,7 @@ class Worker:
         self.invocations = 0
         self.load = 0                   # invocations it has been sent and not replied to
         self.peak = 0                   # most resident bytes
+        self.group: Group | None = None # that the kernel holds its memory to, where it does
         self.over = False               # killed or ended: nothing more is to be sent
         self._zygote, self._keeper = zygote, keeper
         self.loop = asyncio.get_running_loop()
@@ -300,6 +303,7 @@ class Worker:
     def started(self, pid: int) -> None:
         """The process is there."""
         self.pid = pid
+        self._keeper.started(self)
 
     def ended(self, status: int | None) -> None:
         """The process has ended, with this wait status; None where nobody knows."""
