@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "microlam"
 
 FLOORS = (
-    {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard"},
-    {"store", "packages", "requirements", "executors"},
+    {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "log_patterns"},
+    {"store", "packages", "archives", "requirements", "executors"},
     {"admission", "functions", "triggers", "invoke", "resources"},
     {"sources", "gateway", "aws", "admin"},
     {"app", "server", "embed", "cli", "terminal", "client", "commands", "__init__", "__main__"},

@@ -23,13 +23,15 @@ from microlam.store.clerk import Clerk
 from microlam.store.database import Step, Undone, read_queries
 from microlam.store.index import Index
 from microlam.store.lists import InvocationFilter, Lists, Page
+from microlam.store.logs import Logged, LogGroupRow, LogPlace, Logs, LogStreamRow
 from microlam.store.recorder import Recorder
-from microlam.store.rollups import Point, Series, Totals
+from microlam.store.rollups import Point, Series, Totals, summed
 from microlam.store.rows import Document, ObjectRow, Record, Running, Size, Waiting, full_record_json, record_json
 from microlam.store.sqlite import Sqlite
 
 __all__ = [
-    "Document", "InvocationFilter", "ObjectRow", "Page", "Point", "Record", "Series", "Size", "Store", "Totals", "Waiting", "full_record_json", "record_json",
+    "Document", "InvocationFilter", "LogGroupRow", "LogPlace", "LogStreamRow", "Logged", "ObjectRow", "Page", "Point", "Record", "Series", "Size", "Store",
+    "Totals", "Waiting", "full_record_json", "record_json", "summed",
 ]
 
 _HERE = Path(__file__).parent
@@ -50,6 +52,7 @@ class Store:
         life.push_async_callback(self._clerk.close)
         self._lists = Lists(database, self._settle, index, patience)
         self.charts = Charts(database, self._clerk.settle)
+        self.logs = Logs(database, recorder.write, self._settle)
 
     @classmethod
     async def open(cls, folder: Path, *, unwritten: int = 10_000, indexed: bool = True, patience: float = 0.2) -> Self:
@@ -211,6 +214,7 @@ class Store:
                 break
         if self._index and pruned:
             await self._index.forget()
+        await self.logs.prune(before)
         return pruned
 
     # ---- schedules -----------------------------------------------------------------------------------------------
