@@ -14,6 +14,7 @@
     ├── EntityExists · EntityInUse · TooMany      of roles and policies
     ├── LogGroupExists
     ├── Throttled              no free slot in time
+    │   └── ReserveUsedUp      none of those reserved for the function
     ├── RecordUnavailable      the data folder takes nothing now: a full disk, a file that went away
     ├── Refused                a request the guard turns away
     │   └── TokenNeeded · WrongToken · ReadOnly
@@ -180,6 +181,10 @@ class Throttled(MicrolamError):
     """Rate Exceeded."""
 
     code, status = "TooManyRequestsException", 429
+
+
+class ReserveUsedUp(Throttled):
+    """Rate Exceeded."""
 
 
 class RecordUnavailable(MicrolamError):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from microlam.admission import Admission
 from microlam.clock import Clock
-from microlam.errors import MicrolamError, NotFound, RecordUnavailable, Throttled
+from microlam.errors import MicrolamError, NotFound, RecordUnavailable, ReserveUsedUp, Throttled
 from microlam.executors import Executor
 from microlam.model import Invocation, Outcome, Retry, Version, new_id
 from microlam.store import Store
@@ -72,7 +72,7 @@ def refusal(error: MicrolamError, status: str) -> Outcome:
 
 
 class Running(NamedTuple):
-    """An invocation that a worker has now."""
+    """An invocation that an executor has now."""
 
     invocation: Invocation
     version: Version
@@ -95,7 +95,7 @@ class Invoker:
         self._running: dict[str, Running] = {}
         self._claimed: Counter[str] = Counter()
         self._changed = asyncio.Event()
-        self._left = asyncio.Event()
+        self._left: asyncio.Event | None = None         # set when one has ended, where somebody waits for the last one
         self._stopping = False
         self.ended: list[Callable[[Invocation, Outcome], None]] = []    # called after each invocation
 
@@ -117,35 +117,43 @@ class Invoker:
             ended(invocation, outcome)
 
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
+        executor, key = self._executors[version.executor], invocation.key or invocation.id
         admission, limit = self._admission(version)
-        line = version.arn
-        if version.provisioned or not admission.enter_nowait(line, limit):
+        line, capacity = version.arn, executor.capacity(version, limit)
+        if version.provisioned or line in self._limits or not admission.enter_nowait(line, limit, capacity):
             version, line = await self._enter(admission, version, limit, patient=patient)
         try:
             if self._store.full:
                 await self._store.room()
-            self._running[invocation.record_key] = Running(invocation, version, monotonic())
-            return await self._executors[version.executor].run(version, invocation)
+            self._running[key] = Running(invocation, version, monotonic())
+            return await executor.run(version, invocation)
         except asyncio.CancelledError:
             # The server ends. An asynchronous one stays on disk and starts again; the caller of this one is gone.
             if invocation.accepted_at is None:
                 self._store.put(invocation, Outcome(status="crashed", payload=b'{"errorType": "Runtime.ExitError", "errorMessage": "the server stopped"}'))
             raise
         finally:
-            self._running.pop(invocation.record_key, None)
+            self._running.pop(key, None)
             admission.leave(line)
-            self._left.set()
+            if self._left is not None:
+                self._left.set()
 
     async def _enter(self, admission: Admission, version: Version, limit: int, *, patient: bool) -> tuple[Version, str]:
         """Take a slot of the workers kept ready where one is free, else of the function; gives what to run, and whose slot it is."""
         if version.provisioned and admission.enter_nowait(version.key, version.provisioned):
             return version, version.key
-        if not admission.enter_nowait(version.arn, limit):
-            # AWS keeps nobody waiting for a reserve.
-            if version.arn in self._limits and not patient:
-                raise Throttled()
-            await admission.enter(version.arn, limit, patient=patient)
-        return version.on_demand, version.arn
+        version, reserved = version.on_demand, version.arn in self._limits
+        capacity = self._executors[version.executor].capacity(version, limit)
+        if reserved:
+            capacity = limit    # none beyond a reserve is even begun, and AWS keeps nobody waiting for one
+        if not admission.enter_nowait(version.arn, limit, capacity):
+            if reserved and not patient:
+                raise ReserveUsedUp()
+            try:
+                await admission.enter(version.arn, limit, capacity, patient=patient)
+            except Throttled:
+                raise (Throttled if version.concurrency is None else ReserveUsedUp)() from None
+        return version, version.arn
 
     def _admission(self, version: Version) -> tuple[Admission, int]:
         inprocess = version.executor == "inprocess"
@@ -201,7 +209,8 @@ class Invoker:
             self._claimed[invocation.arn] -= 1
             if not self._claimed[invocation.arn]:
                 del self._claimed[invocation.arn]
-            self._left.set()
+            if self._left is not None:
+                self._left.set()
             self.wake()
 
     async def _finish(self, invocation: Invocation, outcome: Outcome) -> None:
@@ -269,6 +278,7 @@ class Invoker:
 
     async def idle(self) -> None:
         """Return when nothing runs."""
+        self._left = asyncio.Event()
         while self._running or self._claimed:
             self._left.clear()
             await self._left.wait()

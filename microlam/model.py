@@ -8,17 +8,22 @@ import hashlib
 import json
 import random
 import re
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import TypeVar, dataclass_transform
 
 import orjson
+
+T = TypeVar("T")
 
 DEFAULT_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
 LATEST = "$LATEST"
+OWN_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"     # the one that this very interpreter is
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 SYNC_PAYLOAD_LIMIT = 6_291_456
@@ -27,6 +32,13 @@ EVENT_PAYLOAD_LIMIT = 1_048_576
 
 # How an invocation stands; the last six are final.
 STATUSES = ("pending", "running", "succeeded", "failed", "timed_out", "crashed", "throttled", "missed")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def fact(cls: type[T]) -> type[T]:
+    """A frozen dataclass as far as the type checker is concerned. To be frozen at run time too would cost each value a microsecond,
+    and these are made for every request."""
+    return dataclass(kw_only=True, unsafe_hash=True)(cls)
 
 
 # ---- functions -------------------------------------------------------------------------------------------------------
@@ -100,7 +112,7 @@ def chosen_version(alias: Alias, dice: float) -> str:
 
 # ---- invocations -----------------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class Invocation:
     """One event on its way to one function.
 
@@ -131,7 +143,7 @@ class Invocation:
         return f"{self.arn}:{self.qualifier}" if self.qualifier else self.arn
 
 
-@dataclass(frozen=True, kw_only=True)
+@fact
 class Outcome:
     """How an invocation ended. `payload` is the reply, or the error object AWS would send, as JSON bytes."""
 
@@ -271,6 +283,7 @@ def region_of(arn: str) -> str:
     return arn.split(":", 4)[3]
 
 
+@lru_cache(maxsize=1024)
 def account_of(arn: str) -> str:
     return arn.split(":", 5)[4]
 

@@ -19,7 +19,7 @@ from microlam.errors import InvalidParameter
 from microlam.model import STATUSES, Invocation, Outcome, function_arn, new_id
 from microlam.store import InvocationFilter, Store
 from microlam.store import __file__ as store_file
-from microlam.store.histogram import EMPTY, ERROR, bucket, from_json, histogram, merged, middle, percentile, to_json
+from microlam.store.histogram import ERROR, bucket, from_json, histogram, merged, middle, percentile, to_json
 from microlam.store.rollups import STEPS, pieces
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -56,8 +56,8 @@ def test_histograms_add_up_to_the_histogram_of_all() -> None:
 
 
 def test_nothing_has_no_percentile() -> None:
-    assert histogram([]) == merged([]) == merged([EMPTY, EMPTY]) == from_json(to_json(EMPTY)) == EMPTY
-    assert percentile(EMPTY, 0.5) is None
+    assert histogram([]) == merged([]) == merged([{}, {}]) == from_json(to_json({})) == {}
+    assert percentile({}, 0.5) is None
     assert percentile(histogram([0]), 0.5) == 0.0
 
 
@@ -194,6 +194,7 @@ async def test_the_overview_has_every_function_that_was_invoked_the_busiest_firs
 
     assert [(arn.rpartition(":")[2], series.totals.invocations, series.totals.errors) for arn, series in drawn.items()] == [("busy", 3, 3), ("quiet", 1, 0)]
     assert [point.totals.invocations for point in drawn[function_arn("busy")].points][-3:] == [1, 2, 0]
+    assert [totals.p50 for totals in (series.totals for series in drawn.values())] == [pytest.approx(0.1, rel=0.02)] * 2
 
 
 async def test_a_span_nobody_draws_is_refused(store: Store) -> None:

@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError
 from microlam.aws import Wire
 from microlam.aws.call import Parts
 from microlam.aws.downloads import Downloads
-from microlam.errors import FunctionNotFound, Throttled
+from microlam.errors import FunctionNotFound, ReserveUsedUp, Throttled
 from microlam.executors import Credentials
 from microlam.functions.snapshot import Snapshot
 from microlam.guard import Guard
@@ -57,14 +57,13 @@ class Functions:
 
     def __init__(self, arn: str = HELLO) -> None:
         self.versions_of = {(arn, None): "$LATEST", (arn, "$LATEST"): "$LATEST", (arn, "1"): "1", (arn, "live"): "1"}
-        self.reserved: int | None = None
         self.concurrency: Any = None
 
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
         if (arn, qualifier) not in self.versions_of:
             raise FunctionNotFound(arn=arn)
         number = self.versions_of[arn, qualifier]
-        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/", concurrency=self.reserved)
+        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/")
 
     def __contains__(self, arn: str) -> bool:
         return (arn, None) in self.versions_of
@@ -104,6 +103,9 @@ class Invoker:
     async def enqueue(self, *invocations: Invocation) -> None:
         await self.committed.wait()
         self.enqueued += invocations
+
+    def caller(self, trace: str) -> str | None:
+        return None
 
 
 @dataclass
@@ -247,6 +249,47 @@ async def test_the_headers_are_awss(site: Site) -> None:
     assert headers["x-amzn-RequestId"] == site.invoker.invoked[0][1].id
 
 
+# ---- the older and the newer form of it ------------------------------------------------------------------------------
+
+async def test_invoke_async_accepts_an_event(site: Site) -> None:
+    reply = await site.call("invoke_async", FunctionName="hello:live", InvokeArgs=b'{"a": 1}')
+    assert (reply["Status"], reply["ResponseMetadata"]["HTTPStatusCode"]) == (202, 202)
+    [invocation] = site.invoker.enqueued
+    assert (invocation.payload, invocation.qualifier, invocation.accepted_at is not None) == (b'{"a": 1}', "live", True)
+    assert (await site.refusal("invoke_async", FunctionName="missing", InvokeArgs=b"{}"))["Code"] == "ResourceNotFoundException"
+    assert (await site.refusal("invoke_async", FunctionName="hello", InvokeArgs=b"{"))["Code"] == "InvalidRequestContentException"
+
+
+def streamed(site: Site, **params: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    reply = site._call("invoke_with_response_stream", "lambda", "us-east-1", "test", "test", {"FunctionName": "hello", **params})
+    return reply, list(reply["EventStream"])
+
+
+async def test_a_reply_is_streamed_in_chunks_with_its_end_after_them(site: Site) -> None:
+    payload = b'"' + b"x" * 150_000 + b'"'
+    reply, events = await asyncio.to_thread(streamed, site, Payload=payload, LogType="Tail", Qualifier="live")
+    assert (reply["StatusCode"], reply["ExecutedVersion"], reply["ResponseStreamContentType"]) == (200, "1", "application/vnd.amazon.eventstream")
+    assert b"".join(event["PayloadChunk"]["Payload"] for event in events[:-1]) == payload
+    assert len(events) > 2
+    assert events[-1] == {"InvokeComplete": {"LogResult": base64.b64encode(b"a line\n").decode()}}
+
+
+async def test_a_failure_is_streamed_and_named_at_the_end(site: Site) -> None:
+    site.invoker.ends = lambda invocation: Outcome(status="failed", payload=b'{"errorMessage": "no"}')
+    _, events = await asyncio.to_thread(streamed, site)
+    assert events == [
+        {"PayloadChunk": {"Payload": b'{"errorMessage": "no"}'}},
+        {"InvokeComplete": {"ErrorCode": "Unhandled", "ErrorDetails": '{"errorMessage": "no"}'}},
+    ]
+
+
+async def test_a_streamed_call_is_refused_as_any_other(site: Site) -> None:
+    refusal = await site.refusal("invoke_with_response_stream", FunctionName="missing")
+    assert (refusal["Code"], refusal["Status"]) == ("ResourceNotFoundException", 404)
+    reply = await site.call("invoke_with_response_stream", FunctionName="hello", InvocationType="DryRun")
+    assert (reply["StatusCode"], site.invoker.invoked) == (204, [])
+
+
 # ---- Invoke: naming --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("name", "qualifier", "expected"), [
@@ -353,18 +396,18 @@ async def test_an_event_over_a_megabyte_is_refused(site: Site) -> None:
     assert site.invoker.enqueued == []
 
 
-@pytest.mark.parametrize(("concurrency", "reason"), [
-    (3, "ReservedFunctionConcurrentInvocationLimitExceeded"), (None, "ConcurrentInvocationLimitExceeded"),
+@pytest.mark.parametrize(("error", "members"), [
+    (ReserveUsedUp(), {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}),
+    (Throttled(), {"Reason": "ConcurrentInvocationLimitExceeded", "retryAfterSeconds": "1"}),
 ])
-async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, concurrency: int | None, reason: str) -> None:
+async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, error: Throttled, members: dict[str, str]) -> None:
     def throttle(invocation: Invocation) -> Outcome:
-        raise Throttled()
+        raise error
 
-    site.functions.reserved, site.invoker.ends = concurrency, throttle
+    site.invoker.ends = throttle
     refusal = await site.refusal("invoke", FunctionName="hello")
     assert refusal == {
-        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", "Reason": reason,
-        "retryAfterSeconds": "1",
+        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", **members,
     }
 
 
@@ -423,9 +466,16 @@ SCOPE = "AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/{}/aws4_request, Si
     ("GET", "/orders/2015-03-31", {}, False),
     ("POST", "/2015-03-31/functions/hello/invocations", {}, True),
     ("GET", "/2015-03-31x/functions", {}, False),
+    ("GET", "/2026-11-23/report", {}, False),
+    ("GET", "/2026-11-23/report", {"Authorization": SCOPE.format("lambda")}, False),
+    ("GET", "/2019-09-25/functions/hello/event-invoke-config", {}, True),
+    ("GET", "/2015-03-31/functions", {"Authorization": SCOPE.format("nothing-of-ours")}, True),
     ("POST", "/", {"X-Amz-Target": "Logs_20140328.DescribeLogGroups"}, True),
     ("POST", "/", {"Authorization": SCOPE.format("sts")}, True),
     ("POST", "/orders", {"Authorization": SCOPE.format("sts")}, False),
+    ("POST", "/", {"Authorization": SCOPE.format("iam")}, True),
+    ("POST", "/", {"Authorization": SCOPE.format("execute-api"), "X-Amz-Target": "Logs_20140328.DescribeLogGroups"}, False),
+    ("POST", "/", {"Content-Type": "application/x-www-form-urlencoded"}, False),
     ("POST", "/", {"Authorization": SCOPE.format("nothing-of-ours")}, False),
     ("GET", "/orders", {"Authorization": SCOPE.format("lambda")}, False),
     ("GET", "/orders", {"Authorization": "Bearer x"}, False),

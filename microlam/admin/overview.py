@@ -32,7 +32,7 @@ async def show(lam: Microlam, asked: Asked) -> Facts:
             for function in functions
         ],
         "invocations": [row(record) for record in newest.records],
-        "waiting": [row(record) for record in waiting.records], 
+        "waiting": [row(record) for record in waiting.records],
         "queues": [
             {"function": each.arn.rpartition(":")[2], "address": address_of(lam, each.arn), "pending": each.pending, "retries": each.retries}
             for each in await lam.store.waiting()

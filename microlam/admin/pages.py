@@ -44,7 +44,8 @@ def _templates() -> Environment:
         loader=FileSystemLoader(ui_folder() / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )
     environment.filters |= {
-        "traceback": traceback_text, "error_line": error_line, "duration": words.duration, "size": words.size, "count": words.count, "moment": words.moment, "short": words.short_id,
+        "traceback": traceback_text, "error_line": error_line,
+        "duration": words.duration, "size": words.size, "count": words.count, "moment": words.moment, "short": words.short_id,
         "pretty": code.pretty, "json": code.json_marked, "code": code.code_marked, "log_lines": logs.lines_of,
     }
     environment.globals |= {

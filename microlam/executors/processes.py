@@ -1,7 +1,8 @@
 """Processes: the default executor. Each worker is a process of its own, forked warm, killed with everything below it.
 
 `run` takes a free worker of the version, the last one used first; else one is forked; else, at the limit, the longest idle worker of another
-version makes room; else the caller waits for the first that comes free.
+version makes room; else the caller waits for the first that comes free. Where a function has as many workers as it may and all its calls are
+short, they are sent a few ahead: a worker that finds its next one waiting need not sleep and be woken, which takes longer than a short call.
 """
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from microlam.executors import Credentials, ExecutorStatistics, logs, memory
-from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of, site_packages
+from microlam.executors.cgroups import Group, find_groups
+from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
+from microlam.executors.interpreters import Interpreter, Interpreters
+from microlam.executors.lasting import Lasting
 from microlam.executors.worker import NeverBegun, Place, Worker
 from microlam.executors.zygotes import Zygote
 from microlam.model import Invocation, Outcome, Version, new_id
@@ -28,7 +32,11 @@ from microlam.model import Invocation, Outcome, Version, new_id
 SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
 SAMPLE_SHARE = 20       # of the time, at most one part in so many is spent on that
 TIDY_EVERY = 1.0        # seconds between looks at idle workers
+MEGABYTE = 1 << 20
 LAST_WAIT = 10.0        # seconds that a closing zygote has
+AHEAD = 3               # invocations that a busy worker may hold besides the one it runs
+SHORT = 0.005           # seconds: a longer call must not keep others waiting behind it
+SHORT_IN_A_ROW = 100    # calls, until the next is trusted to be short too
 
 
 @dataclass(eq=False)
@@ -41,6 +49,9 @@ class Pool:
     bytecode: str
     idle: list[Worker] = field(default_factory=list)        # the last used at the end
     workers: set[Worker] = field(default_factory=set)
+    turns: deque[Worker] = field(default_factory=deque)     # the same
+    limit: int = 1 << 30                                    # of workers, as far as is known
+    short: int = 0                                          # calls in a row that were short
     retired: bool = False
     complete: bool = False          # it has had all the workers that are to be kept for its version
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,12 +76,13 @@ class Processes:
 
     def __init__(
         self, scratch: Path, *, base_environment: Mapping[str, str], endpoint_url: str, credentials: Credentials, limit: int = 100, idle: float = 300.0,
-        log_limit: int = 1 << 20, interpreters: Mapping[str, str] | None = None,
+        log_limit: int = 1 << 20, interpreters: Interpreters | None = None,
     ) -> None:
         self._scratch = scratch.absolute()
         self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
         self._limit, self._idle, self._log_limit = limit, idle, log_limit
-        self._interpreters = dict(interpreters or {})       # runtime → interpreter; else the server's own
+        self.lasting = Lasting(asyncio.get_running_loop())
+        self._interpreters = interpreters or Interpreters()     # that knows none but the server's own
         self._pools: dict[str, Pool] = {}
         self._retired: set[Pool] = set()
         self._workers: dict[Worker, Pool] = {}
@@ -85,9 +97,10 @@ class Processes:
         self._tidying: asyncio.TimerHandle | None = None
         self._clearing: set[asyncio.Future[None]] = set()
         self._replacing: set[asyncio.Future[Outcome | None]] = set()
+        self._groups = find_groups()
+        self._left_groups: list[Group] = []
         self._temporary: Path | None = None
         self._runtime = str(self._scratch / "runtime")
-        self._site = site_packages()
         self._closed = False
 
     # ---- the executor's verbs -----------------------------------------------------------------------------------
@@ -96,9 +109,8 @@ class Processes:
         """Run it in a worker of its version."""
         pool = self._pools.get(version.key) or self._open(version)
         while True:
-            if pool.idle:
-                worker = pool.idle.pop()
-            else:
+            worker = pool.idle.pop() if pool.idle else self._busy_one(pool)
+            if worker is None:
                 try:
                     worker = await self._another(pool)
                 except OSError as error:
@@ -108,10 +120,19 @@ class Processes:
             except NeverBegun:
                 continue
             except asyncio.CancelledError:
-                # Whatever it is doing, its reply would be taken for the next one's.
-                self._discard(worker)
-                self._serve_waiting()
+                if worker.runs(invocation):
+                    # Whatever it is doing, its reply would be taken for the next one's.
+                    self._discard(worker)
+                    self._serve_waiting()
                 raise
+
+    def capacity(self, version: Version, limit: int) -> int:
+        """How many it takes where `limit` may run: some more, to send them ahead, once there are so many workers and all calls are short."""
+        pool = self._pools.get(version.key)
+        if pool is None:
+            return limit
+        pool.limit = limit
+        return limit * (1 + AHEAD) if self._sends_ahead(pool) else limit
 
     async def warm(self, version: Version) -> Outcome | None:
         """Start one more worker and import the handler."""
@@ -150,11 +171,12 @@ class Processes:
 
     def prepare(self) -> None:
         """Start the default zygote ahead of the first invocation; nobody need wait for it."""
-        self._zygote(sys.executable, ())
+        self._zygote(self._interpreters.own, ())
 
     async def close(self) -> None:
         """Kill every worker with all below it, and end the zygotes."""
         self._closed = True
+        self.lasting.close()
         for timer in (self._sampling, self._tidying):
             if timer is not None:
                 timer.cancel()
@@ -170,6 +192,8 @@ class Processes:
         await asyncio.gather(*(asyncio.to_thread(zygote.wait, LAST_WAIT) for zygote in zygotes))
         for worker in list(self._workers):
             worker.ended(None)
+        for group in self._left_groups:
+            group.remove()
         await asyncio.gather(*self._clearing)
         if self._temporary is not None:
             await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
@@ -183,9 +207,22 @@ class Processes:
         self._pools[version.key] = pool
         return pool
 
+    def _sends_ahead(self, pool: Pool) -> bool:
+        return pool.short >= SHORT_IN_A_ROW and _full(pool)
+
+    def _busy_one(self, pool: Pool) -> Worker | None:
+        """A busy worker, each in turn, where one may be sent more than it runs."""
+        if self._sends_ahead(pool):
+            for _ in range(len(pool.turns)):
+                worker = pool.turns[0]
+                pool.turns.rotate(-1)
+                if 0 < worker.load <= AHEAD and not worker.over:
+                    return worker
+        return None
+
     async def _another(self, pool: Pool, *, new: bool = False) -> Worker:
         """A worker of this version that nobody uses: a new one, or the first that comes free."""
-        if not self._waiting and self._room(pool):
+        if not self._waiting and (new or not _full(pool)) and self._room(pool):
             self._granted += 1
             return await self._start(pool)
         waiting = Waiting(pool, new, asyncio.get_running_loop().create_future())
@@ -217,23 +254,29 @@ class Processes:
 
     def _serve_waiting(self) -> None:
         """Give what is free to those who wait, first come, first served: no version's callers can starve another's."""
+        passed_by = []
         while self._waiting:
             first = self._waiting[0]
-            if not first.place.done():
-                if first.pool.idle and not first.new:
-                    first.place.set_result(first.pool.idle.pop())
-                elif self._room(first.pool):
-                    self._granted += 1
-                    first.place.set_result(None)
-                else:
-                    return
+            if first.place.done():
+                pass
+            elif first.pool.idle and not first.new:
+                first.place.set_result(first.pool.idle.pop())
+            elif _full(first.pool) and not first.new:
+                passed_by.append(first)     # for one of its own to come free
+            elif self._room(first.pool):
+                self._granted += 1
+                first.place.set_result(None)
+            else:
+                break
             self._waiting.popleft()
+        self._waiting.extendleft(reversed(passed_by))
 
     async def _start(self, pool: Pool) -> Worker:
         """A new worker, in the place that was granted; it may be sent an invocation at once."""
         try:
-            zygote = await self._zygote_of(pool)
-            worker = self._worker(pool, zygote)
+            interpreter = await self._interpreters.find(pool.version.runtime)
+            zygote = await self._zygote_of(pool, interpreter)
+            worker = self._worker(pool, zygote, interpreter)
         except BaseException:
             self._granted -= 1
             self._serve_waiting()
@@ -241,21 +284,22 @@ class Processes:
         self._granted -= 1
         self._workers[worker] = pool
         pool.workers.add(worker)
+        pool.turns.append(worker)
         pool.complete = pool.complete or len(pool.workers) >= pool.version.provisioned > 0
         if self._tidying is None:
             self._tidy_later()
         return worker
 
-    def _worker(self, pool: Pool, zygote: Zygote) -> Worker:
+    def _worker(self, pool: Pool, zygote: Zygote, interpreter: Interpreter) -> Worker:
         version, number = pool.version, next(self._numbers)
         folder = self._temporary_folder() / str(number)
         folder.mkdir(mode=0o700)
         place = Place(number=number, folder=str(folder), log_stream=new_log_stream(version))
-        worker = Worker(version, place, zygote, self, log_limit=self._log_limit)
-        worker.start(self._configuration(pool, place, zygote), fresh=pool.fresh)
+        worker = Worker(version, place, zygote, self, log_limit=self._log_limit, notice=interpreter.notice)
+        worker.start(self._configuration(pool, place, interpreter), fresh=pool.fresh)
         return worker
 
-    def _configuration(self, pool: Pool, place: Place, zygote: Zygote) -> dict[str, object]:
+    def _configuration(self, pool: Pool, place: Place, interpreter: Interpreter) -> dict[str, object]:
         """All that a worker is told about itself."""
         version = pool.version
         return {
@@ -265,15 +309,14 @@ class Processes:
             ),
             "context": context_of(version, place.log_stream),
             "handler": version.handler, "root": os.path.abspath(version.root), "source": version.source, "path": version.path,
-            "site": self._site_of(zygote.interpreter), "bytecode": pool.bytecode,
+            "site": self._site_of(interpreter), "bytecode": pool.bytecode,
             "timeout": version.timeout, "log_format": version.log_format, "log_limit": self._log_limit,
         }
 
     # ---- zygotes ------------------------------------------------------------------------------------------------
 
-    async def _zygote_of(self, pool: Pool) -> Zygote:
+    async def _zygote_of(self, pool: Pool, interpreter: Interpreter) -> Zygote:
         version = pool.version
-        interpreter = self._interpreters.get(version.runtime, sys.executable)
         zygote = self._zygote(interpreter, pool.preload)
         if pool.preload:
             await zygote.ready
@@ -283,26 +326,38 @@ class Processes:
                 zygote = self._zygote(interpreter, ())
         return zygote
 
-    def _zygote(self, interpreter: str, preload: tuple[str, ...]) -> Zygote:
-        zygote = self._zygotes.get((interpreter, preload))
+    def _zygote(self, interpreter: Interpreter, preload: tuple[str, ...]) -> Zygote:
+        zygote = self._zygotes.get((interpreter.path, preload))
         if zygote is None or not zygote.alive:
             if zygote is not None:
                 self._dismissed.append(zygote)
             self._temporary_folder()
             # Almost empty: /proc/self/environ of every worker shows it.
             environment = {name: value for name, value in self._base.items() if name in ("LANG", "LC_ALL", "LC_CTYPE")} or {"LANG": "C.UTF-8"}
-            zygote = Zygote(interpreter, preload, environment=environment, site=self._site_of(interpreter))
-            self._zygotes[interpreter, preload] = zygote
+            zygote = Zygote(interpreter.path, preload, environment=environment, site=self._site_of(interpreter))
+            self._zygotes[interpreter.path, preload] = zygote
         return zygote
 
-    def _site_of(self, interpreter: str) -> list[str]:
+    def _site_of(self, interpreter: Interpreter) -> list[str]:
         # `runtime` holds microlam and nothing else: handlers may import its decorators, also on an interpreter that has it not installed.
-        return [*self._site, self._runtime] if interpreter == sys.executable else [self._runtime]
+        return [*interpreter.site, self._runtime]
 
     # ---- what workers tell --------------------------------------------------------------------------------------
 
+    def started(self, worker: Worker) -> None:
+        """A worker's process is there."""
+        if self._groups is not None and not worker.over:
+            group = self._groups.group(worker.place.number)
+            if group.hold(worker.pid, worker.version.memory * MEGABYTE):
+                worker.group = group
+
+    def replied(self, worker: Worker, seconds: float) -> None:
+        """A worker has replied, after so long."""
+        pool = self._workers[worker]
+        pool.short = pool.short + 1 if seconds < SHORT else 0
+
     def freed(self, worker: Worker) -> None:
-        """A worker has replied, or waits warm."""
+        """A worker has nothing more to do."""
         pool = self._workers[worker]
         if pool.retired:
             self._discard(worker)
@@ -318,9 +373,12 @@ class Processes:
         self._dying.discard(worker)
         self._long.discard(worker)
         self._clear(worker.place.folder)
+        if worker.group is not None and not worker.group.remove():
+            self._left_groups.append(worker.group)
         if pool is None:
             return      # it ended before it was one of ours
-        pool.workers.discard(worker)
+        pool.workers.remove(worker)
+        pool.turns.remove(worker)
         if worker in pool.idle:
             pool.idle.remove(worker)
         if pool.retired and not pool.workers:
@@ -330,6 +388,9 @@ class Processes:
 
     def lasts(self, worker: Worker) -> None:
         """An invocation takes longer than most: from now on its memory and its output are looked at."""
+        pool = self._workers.get(worker)
+        if pool is not None:
+            pool.short = 0
         self._long.add(worker)
         if self._sampling is None:
             self._sampling = worker.loop.call_later(SAMPLE_EVERY, self._sample)
@@ -355,10 +416,10 @@ class Processes:
         families = memory.families(worker.pid for worker in self._long if worker.pid)
         for worker in self._long:
             worker.trim()
-            limit = worker.version.memory * 1_048_576
+            limit = worker.version.memory * MEGABYTE
             held = memory.held_by(families.get(worker.pid, ()), limit)
             worker.peak = max(worker.peak, held)
-            if held > limit:
+            if held > limit or (worker.group is not None and worker.group.overrun()):
                 worker.kill()
         if self._long:
             self._sampling = loop.call_later(max(SAMPLE_EVERY, SAMPLE_SHARE * (loop.time() - began)), self._sample)
@@ -383,6 +444,7 @@ class Processes:
                 zygote.dismiss()
                 self._dismissed.append(self._zygotes.pop(key))
         self._dismissed = [zygote for zygote in self._dismissed if not zygote.gone()]
+        self._left_groups = [group for group in self._left_groups if not group.remove()]
         if self._workers or len(self._zygotes) > 1 or self._dismissed or any(pool.complete for pool in self._pools.values()):
             self._tidy_later()
 
@@ -406,6 +468,8 @@ class Processes:
             folders.mkdir(parents=True, exist_ok=True)
             for left in folders.iterdir():
                 self._clear(str(left))
+            if self._groups is not None:
+                self._groups.clear()
             self._temporary = folders / secrets.token_hex(8)
             self._temporary.mkdir(mode=0o700)
             self._link_package()
@@ -426,6 +490,11 @@ class Processes:
         clearing = asyncio.get_running_loop().run_in_executor(None, functools.partial(shutil.rmtree, folder, ignore_errors=True))
         self._clearing.add(clearing)
         clearing.add_done_callback(self._clearing.discard)
+
+
+def _full(pool: Pool) -> bool:
+    """Whether it has as many workers as it may."""
+    return len(pool.workers) >= pool.limit
 
 
 def safe_name(sha256: str) -> str:

@@ -1,7 +1,7 @@
 """The clerk: behind the recorder's back, it keeps the roll-ups and the index of words abreast of what has ended.
 
 It writes in steps of their own, so an invocation pays for none of it. Roll-ups follow within a second, and whoever reads a chart has them
-brought up before; the index rests nine tenths of the time while invocations come, and a search looks at what is not in it yet.
+brought up before; the index rests nineteen twentieths of the time while invocations come, and a search looks at what is not in it yet.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 PAUSE = 1.0                         # seconds between steps that nobody waits for
 COUNTED_AT_ONCE = 10_000            # ended invocations
 INDEXED_AT_ONCE = 500               # records: some milliseconds
-REST = 9                            # times as long as a batch took, the index rests while invocations come
+REST = 19                           # times as long as a batch took, the index rests while invocations come
 
 
 class Clerk:

@@ -2,25 +2,17 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, chain
+from typing import TypeAlias
 
 GROWTH = 1.04
 ERROR = (GROWTH - 1) / (GROWTH + 1)     # of a percentile, at most: below 2 %
 _LOG = math.log(GROWTH)
 
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """How many durations fell in each bucket, from the bucket `first` on."""
-
-    first: int = 0
-    counts: tuple[int, ...] = ()
-
-
-EMPTY = Histogram()
+Histogram: TypeAlias = Mapping[int, int]    # how many durations fell in each bucket that has any
 
 
 def bucket(microseconds: int) -> int:
@@ -35,39 +27,31 @@ def middle(bucket: int) -> float:
 
 def histogram(durations: Iterable[int]) -> Histogram:
     """The histogram of durations in microseconds."""
-    counts = Counter(map(bucket, durations))
-    if not counts:
-        return EMPTY
-    first, last = min(counts), max(counts)
-    return Histogram(first, tuple(counts[place] for place in range(first, last + 1)))
+    return Counter(map(bucket, durations))
 
 
 def merged(histograms: Iterable[Histogram]) -> Histogram:
     """One histogram of all that several have counted."""
-    filled = [one for one in histograms if one.counts]
-    if len(filled) < 2:
-        return filled[0] if filled else EMPTY
-    first = min(one.first for one in filled)
-    counts = [0] * (max(one.first + len(one.counts) for one in filled) - first)
-    for one in filled:
-        for place, count in enumerate(one.counts, one.first - first):
-            counts[place] += count
-    return Histogram(first, tuple(counts))
+    counts: dict[int, int] = {}
+    for one in histograms:
+        for bucket, count in one.items():
+            counts[bucket] = counts.get(bucket, 0) + count
+    return counts
 
 
 def percentile(histogram: Histogram, share: float) -> float | None:
     """The seconds within which this share of the durations lie; None where nothing was counted."""
-    if not histogram.counts:
+    if not histogram:
         return None
-    sums = list(accumulate(histogram.counts))
-    rank = max(1, math.ceil(share * sums[-1]))
-    return middle(histogram.first + next(place for place, sum in enumerate(sums) if sum >= rank))
+    buckets = sorted(histogram)
+    sums = list(accumulate(histogram[bucket] for bucket in buckets))
+    return middle(buckets[bisect_left(sums, max(1, math.ceil(share * sums[-1])))])
 
 
 def from_json(numbers: Sequence[int]) -> Histogram:
-    """A histogram as the database holds it: the first bucket, then the counts."""
-    return Histogram(numbers[0], tuple(numbers[1:])) if numbers else EMPTY
+    """A histogram as the database holds it: a bucket and its count, another bucket and its count."""
+    return dict(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def to_json(histogram: Histogram) -> list[int]:
-    return [histogram.first, *histogram.counts] if histogram.counts else []
+    return list(chain.from_iterable(histogram.items()))

@@ -118,9 +118,10 @@ def leading(filter: InvocationFilter, functions: Sequence[int] | None) -> _Plan:
         return _Plan("list_function_failed", asked == {"function", "status"})
     if statuses and statuses <= FAILED:
         return _Plan("list_status" if len(statuses) == 1 else "list_failed", asked == {"status"} and len(statuses) in (1, len(FAILED)))
+    caused = filter.cause not in (None, "", "http")
     if one_function:
-        return _Plan("list_function", asked == {"function"})
-    if filter.cause not in (None, "", "http"):
+        return _Plan("list_function_cause", asked == {"function", "cause"}) if caused else _Plan("list_function", asked == {"function"})
+    if caused:
         return _Plan("list_cause", asked == {"cause"})
     return _Plan("list_all", not asked)
 

@@ -131,6 +131,12 @@ WITH candidates AS MATERIALIZED (
 WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE cause <> 'http' AND cause = :cause AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
+-- list_function_cause --
+-- A page of one function with one cause, which is not http.
+WITH candidates AS MATERIALIZED (
+    SELECT * FROM invocations WHERE cause <> 'http' AND function = :function AND cause = :cause AND {between} ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
 -- list_words --
 -- A page of what holds words: by the index, and what is not in it yet.
 WITH candidates AS MATERIALIZED (
@@ -207,7 +213,7 @@ SELECT event, reply, logs, log_stream, runtime, client_context FROM payloads WHE
 SELECT arn, created_at, bytes FROM functions JOIN log_groups ON function = id WHERE arn >= :begin AND arn < :begin || char(0x10FFFF) ORDER BY arn;
 
 -- log_stream_columns --
--- The columns that rows.log_stream_of takes.
+-- The columns of a stream.
 name, number, first_at, last_at
 
 -- log_stream --
@@ -240,7 +246,7 @@ SELECT number, first_at, last_at FROM log_streams WHERE function = (SELECT id FR
 AND (:begin = '' OR (name >= :begin AND name < :begin || char(0x10FFFF)));
 
 -- logs --
--- A function's logs between two instants, all of them or those of some streams, as rows.logged_of takes them. The index has all that is asked.
+-- A function's logs between two instants, all of them or those of some streams, with the stream's name. The index has all that is asked.
 SELECT logged_at, invocations.key, log_stream, logs FROM invocations JOIN payloads ON payloads.key = invocations.key
 WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND logged_at IS NOT NULL AND logged_at >= :since AND logged_at < :until
 AND (:streams IS NULL OR stream IN (SELECT value FROM json_each(:streams)))
@@ -324,6 +330,14 @@ WHERE step = json_extract(place.value, '$[0]') AND function = json_extract(place
 -- The roll-ups of some functions in a stretch of time.
 SELECT json_group_array({roll_up}) FROM roll_ups
 WHERE step = :step AND function IN (SELECT value FROM json_each(:functions)) AND at >= :since AND at < :until;
+
+-- ends_between --
+-- The same without the durations, all versions of a function together.
+SELECT json_group_array(json_array(step, function, at, '', succeeded, failed, timed_out, crashed, throttled, missed, cold, json('[]'))) FROM (
+    SELECT step, function, at, sum(succeeded) AS succeeded, sum(failed) AS failed, sum(timed_out) AS timed_out, sum(crashed) AS crashed,
+        sum(throttled) AS throttled, sum(missed) AS missed, sum(cold) AS cold
+    FROM roll_ups WHERE step = :step AND function IN (SELECT value FROM json_each(:functions)) AND at >= :since AND at < :until
+    GROUP BY function, at);
 
 -- keep_roll_up --
 -- A roll-up as it is now.

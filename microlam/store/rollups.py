@@ -5,7 +5,7 @@ An invocation counts when it started, or was queued where it never did. Each ste
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ class Totals:
 
     ends: tuple[int, ...] = (0,) * len(ENDS)
     cold: int = 0
-    durations: Histogram = histogram.EMPTY
+    durations: Histogram = field(default_factory=dict)
 
     def count(self, status: str) -> int:
         return self.ends[ENDS.index(status)]
@@ -86,11 +86,8 @@ class Series:
 
     step: int
     points: tuple[Point, ...]
+    totals: Totals
     versions: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
-
-    @property
-    def totals(self) -> Totals:
-        return summed(point.totals for point in self.points)
 
 
 class Span(NamedTuple):
@@ -168,18 +165,24 @@ def bounds(span: Span, now: datetime) -> tuple[int, int]:
     return until - span.step * span.points, until
 
 
-def series(span: Span, now: datetime, roll_ups: Iterable[tuple[Place, Totals]]) -> Series:
-    """A chart of these roll-ups; each version's own as well."""
+def series(span: Span, now: datetime, roll_ups: Iterable[tuple[Place, Totals]], *, versions: bool) -> Series:
+    """A chart of these roll-ups; with each version's own where that is wanted."""
     by_time: dict[int, list[Totals]] = {}
-    versions: dict[str, dict[int, Totals]] = {}
+    by_version: dict[str, dict[int, Totals]] = {}
     for place, totals in roll_ups:
         by_time.setdefault(place.at, []).append(totals)
-        versions.setdefault(place.version, {})[place.at] = totals
+        by_version.setdefault(place.version, {})[place.at] = totals
+    points = {at: summed(several) for at, several in by_time.items()}
     times = range(*bounds(span, now), span.step)
     return Series(
-        step=span.step, points=_points(times, {at: summed(several) for at, several in by_time.items()}),
-        versions={version: _points(times, found) for version, found in versions.items()},
+        step=span.step, points=_points(times, points), totals=summed(points.values()),
+        versions={version: _points(times, found) for version, found in by_version.items()} if versions else {},
     )
+
+
+def sparkline(span: Span, now: datetime, points: Mapping[int, Totals], totals: Totals) -> Series:
+    """A small chart, whose points tell no durations."""
+    return Series(step=span.step, points=_points(range(*bounds(span, now), span.step), points), totals=totals)
 
 
 def _points(times: Iterable[int], found: Mapping[int, Totals]) -> tuple[Point, ...]:
@@ -197,13 +200,13 @@ class Piece(NamedTuple):
 END = 1 << 62
 
 
-def pieces(since: datetime, now: datetime) -> list[Piece]:
+def pieces(since: datetime, now: datetime, finest: int = 1) -> list[Piece]:
     """The stretches that follow an instant without a gap, each of the coarsest step that fits; none holds what started before.
 
     They begin with the first whole step of those that are kept for so long: a second, for what was changed just now.
     """
     age, start = (now - since).total_seconds(), -(-microseconds(since) // 1_000_000)
-    usable = [step for step, kept in STEPS.items() if age < kept] or [max(STEPS)]
+    usable = [step for step, kept in STEPS.items() if age < kept and step >= finest] or [max(STEPS)]
     at, found = _up(start, usable[0]), []
     for step, coarser in pairwise(usable):
         until = _up(at, coarser)
@@ -220,8 +223,3 @@ def outdated(now: datetime) -> Iterator[Mapping[str, int]]:
     """For each step, before when its roll-ups are forgotten: the parameters of `prune_roll_ups`."""
     for step, kept in STEPS.items():
         yield {"step": step, "before": microseconds(now - timedelta(seconds=kept)) // 1_000_000}
-
-
-def without_versions(series: Series) -> Series:
-    """The same without each version's own points."""
-    return replace(series, versions={})

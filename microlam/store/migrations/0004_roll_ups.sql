@@ -17,7 +17,7 @@ END;
 INSERT INTO ended (key) SELECT key FROM invocations WHERE status NOT IN (0, 1);
 
 -- How many invocations of a version started within `step` seconds from `at` (seconds since 1970), by how they ended; function 0 stands for all.
--- `durations` is a histogram as JSON (histogram.py): the first bucket, then the counts.
+-- `durations` is a histogram as JSON (histogram.py): a bucket and its count, another bucket and its count.
 CREATE TABLE roll_ups (
     step      INTEGER NOT NULL,
     function  INTEGER NOT NULL,
