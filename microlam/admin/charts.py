@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from microlam.admin.words import count, duration, moment
 
 Chart = Mapping[str, Any]
 
 HEIGHT = 104        # of the plot
+SPARK = 24
 _AXIS = 18          # below it
 _HEADROOM = 14      # above it, for the scale's label
 _TICKS = 4
@@ -25,41 +26,46 @@ TOWERING = 5        # times as high as all others
 
 def columns(chart: Chart) -> Markup:
     """How many, stacked by kind, a column each step."""
-    times, series = chart["times"], chart["series"]
+    series, floors = chart["series"], [float(HEIGHT)] * len(chart["times"])
     top = ceiling(max((sum(values) for values in zip(*(one["values"] for one in series), strict=True)), default=0))
-    return _framed(chart, top, Markup("").join(_column(chart, number, len(times), top) for number in range(len(times))))
+    paths = []
+    for one in series:
+        # One failure among thousands is still seen.
+        heights = [max(value / top * HEIGHT, 1.5) if value else 0.0 for value in one["values"]]
+        floors = [max(floor - height, 0.0) for floor, height in zip(floors, heights, strict=True)]
+        paths.append(_bars(f"bar {one['kind']}", floors, heights))
+    return _framed(chart, top, _plot(len(floors), HEIGHT, paths, y=_HEADROOM) + _slots(chart))
 
 
-def _column(chart: Chart, number: int, slots: int, top: float) -> Markup:
-    bars, floor, slot = Markup(""), HEIGHT + _HEADROOM, 100 / slots
-    for one in chart["series"]:
-        value = one["values"][number]
-        if value:
-            height = max(value / top * HEIGHT, 1.5)         # one failure among thousands is still seen
-            floor -= height
-            bars += Markup('<rect class="{}" x="{:.3f}%" y="{:.1f}" width="{:.3f}%" height="{:.1f}"/>').format(
-                f"bar {one['kind']}", slot * number + slot * .1, floor, slot * .8, height)
-    return _slot(chart, number, slots) + bars + Markup("</g>")
+def _bars(kind: str, tops: Sequence[float], heights: Sequence[float]) -> Markup:
+    """Columns in one shape: each where it begins from above, and how far down it goes."""
+    drawn = "".join(f"M{number}.1 {top:.1f}v{height:.1f}h.8v-{height:.1f}z" for number, (top, height) in enumerate(zip(tops, heights, strict=True)) if height)
+    return Markup('<path class="{}" d="{}"/>').format(kind, drawn)
+
+
+def _plot(steps: int, height: int, shapes: Sequence[Markup], *, y: int = 0) -> Markup:
+    """Shapes in a room that is one wide for each step, stretched to what width there is."""
+    return Markup('<svg y="{}" width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>').format(
+        y, height, max(steps, 1), height, Markup("").join(shapes))
 
 
 def lines(chart: Chart) -> Markup:
     """Values over time, one line a series; one that towers above all others is cut off, and the scale says how high it goes."""
-    times, series = chart["times"], chart["series"]
+    series = chart["series"]
     peaks = sorted((max((value for value in one["values"] if value is not None), default=0), one["name"]) for one in series)
     below = peaks[-2][0] if len(peaks) > 1 else 0
     towers = 0 < below * TOWERING < peaks[-1][0]
     top = ceiling(below * 2 if towers else peaks[-1][0])
-    drawn = Markup('<svg y="{}" width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">').format(
-        _HEADROOM, HEIGHT, max(len(times), 1), HEIGHT)
-    for one in series:
-        for piece in _pieces(one["values"]):
-            points = " ".join(f"{number + .5:.1f},{HEIGHT - min(value / top, 1) * HEIGHT:.1f}" for number, value in piece)
-            if len(piece) == 1:
-                points += " " + points.replace(f"{piece[0][0] + .5:.1f},", f"{piece[0][0] + .9:.1f},")
-            drawn += Markup('<polyline class="{}" points="{}"/>').format(f"line {one['kind']}", points)
-    slots = Markup("").join(_slot(chart, number, len(times)) + Markup("</g>") for number in range(len(times)))
+    drawn = [_line(f"line {one['kind']}", piece, top) for one in series for piece in _pieces(one["values"])]
     beyond = f"{peaks[-1][1]} up to {in_unit(peaks[-1][0], chart['unit'])}" if towers else ""
-    return _framed(chart, top, drawn + Markup("</svg>") + slots, beyond)
+    return _framed(chart, top, _plot(len(chart["times"]), HEIGHT, drawn, y=_HEADROOM) + _slots(chart), beyond)
+
+
+def _line(kind: str, piece: Sequence[tuple[int, float]], top: float) -> Markup:
+    points = [(number + .5, HEIGHT - min(value / top, 1) * HEIGHT) for number, value in piece]
+    if len(points) == 1:                # a line needs two
+        points.append((points[0][0] + .4, points[0][1]))
+    return Markup('<polyline class="{}" points="{}"/>').format(kind, " ".join(f"{x:.1f},{y:.1f}" for x, y in points))
 
 
 def _pieces(values: Sequence[float | None]) -> Iterator[list[tuple[int, float]]]:
@@ -102,27 +108,39 @@ def _form(chart: Chart) -> str:
     return "clock" if chart["step"] * len(chart["times"]) <= 86_400 else "day"
 
 
-def _slot(chart: Chart, number: int, slots: int) -> Markup:
-    """The part of the plot that tells a step's exact values when pointed at; its group stays open."""
-    at = chart["times"][number]
-    values = ", ".join(f"{one['name']} {in_unit(one['values'][number], chart['unit'])}" for one in chart["series"] if one["values"][number] is not None)
-    return Markup('<g class="slot"><title>{}: {}</title><rect class="hit" x="{:.3f}%" y="{}" width="{:.3f}%" height="{}"/>').format(
-        moment(at, "%H:%M" if _form(chart) == "clock" else "%a %H:%M"), values or "nothing", 100 / slots * number, _HEADROOM, 100 / slots, HEIGHT)
+def _slots(chart: Chart) -> Markup:
+    """Over the plot a room for each step, which tells its exact values when pointed at."""
+    slots, form = len(chart["times"]), "%H:%M" if _form(chart) == "clock" else "%a %H:%M"
+    drawn = []
+    for number, at in enumerate(chart["times"]):
+        told = [f"{one['name']} {in_unit(value, chart['unit'])}" for one in chart["series"] if (value := one["values"][number]) is not None]
+        drawn.append(f'<g class="slot"><title>{moment(at, form)}: {escape(", ".join(told) or "nothing")}</title><rect class="hit" '
+                     f'x="{100 / slots * number:.3f}%" y="{_HEADROOM}" width="{100 / slots:.3f}%" height="{HEIGHT}"/></g>')
+    return Markup("".join(drawn))
+
+
+def table(chart: Chart) -> Markup:
+    """The same numbers as a table, for who does not see the chart."""
+    head = "".join(f'<th scope="col" class="num">{escape(one["name"])}</th>' for one in chart["series"])
+    rows = "".join(
+        f'<tr><td><time datetime="{at}" data-form="minute">{moment(at, "%a %d %b %H:%M:%S")}</time></td>'
+        + "".join(f'<td class="num">{in_unit(one["values"][number], chart["unit"])}</td>' for one in chart["series"]) + "</tr>"
+        for number, at in enumerate(chart["times"])
+    )
+    return Markup(f'<table class="bare"><thead><tr><th scope="col">Time</th>{head}</tr></thead><tbody>{rows}</tbody></table>')
 
 
 # ---- small ones ------------------------------------------------------------------------------------------------------
 
 def sparkline(values: Sequence[float], bad: Sequence[float], title: str) -> Markup:
     """Small columns without an axis; the lower, marked part of each is what went wrong."""
-    top, slot = max(values, default=0) or 1, 100 / max(len(values), 1)
-    drawn = Markup("")
-    for number, (value, failed) in enumerate(zip(values, bad, strict=True)):
-        for kind, part in (("ok", value), ("bad", failed)):
-            if part:
-                height = max(part / top * 22, 1.5)
-                drawn += Markup('<rect class="{}" x="{:.2f}%" y="{:.1f}" width="{:.2f}%" height="{:.1f}"/>').format(
-                    f"bar {kind}", slot * number, 24 - height, slot * .85, height)
-    return Markup('<svg class="spark" width="120" height="24" role="img" aria-label="{}"><title>{}</title>{}</svg>').format(title, title, drawn)
+    top = max(values, default=0) or 1
+    shapes = []
+    for kind, parts in (("bar ok", values), ("bar bad", bad)):
+        heights = [max(part / top * SPARK, 1.5) if part else 0.0 for part in parts]
+        shapes.append(_bars(kind, [SPARK - height for height in heights], heights))
+    return Markup('<svg class="spark" width="120" height="{}" role="img" aria-label="{}"><title>{}</title>{}</svg>').format(
+        SPARK, title, title, _plot(len(values), SPARK, shapes))
 
 
 def split(parts: Iterable[tuple[str, float]], title: str) -> Markup:

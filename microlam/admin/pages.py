@@ -51,7 +51,7 @@ def _templates() -> Environment:
     environment.globals |= {
         "share": words.share, "ran": words.ran, "status_words": words.STATUS_WORDS, "status_marks": words.STATUS_MARKS,
         "columns_chart": charts.columns, "lines_chart": charts.lines, "sparkline": charts.sparkline, "split_bar": charts.split, "span": charts.span,
-        "in_unit": charts.in_unit,
+        "chart_table": charts.table,
         "stamp": _stamp,
     }
     return environment
