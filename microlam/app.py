@@ -17,7 +17,9 @@ from microlam.executors.processes import Processes
 from microlam.functions import Functions
 from microlam.invoke import Invoker
 from microlam.model import Retry, Version
+from microlam.resources.attached import Attached
 from microlam.resources.buckets import Buckets, bucket_folder
+from microlam.resources.layers import Layers
 from microlam.resources.logs import LogGroups
 from microlam.resources.policies import Policies
 from microlam.resources.roles import Roles
@@ -63,17 +65,19 @@ class Microlam:
         for executor in self.executors.values():
             life.push_async_callback(executor.close)
         self.triggers = Triggers()
+        self.layers, self.attached = Layers(self.store, settings.data / "layers"), Attached(self.store)
         self.functions = Functions(
-            self.folder, settings.data, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
-            triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
+            self.folder, settings.data, store=self.store, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
+            clock=self.clock, seed=settings.seed, triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
-            bucket_folder=lambda bucket: bucket_folder(self.folder, settings.data, bucket), runtime_warning=self._runtime_warning,
-            interpreter=self._interpreter,
+            bucket_folder=lambda bucket: bucket_folder(self.folder, settings.data, bucket), layer_folder=self.layers.folder,
+            runtime_warning=self._runtime_warning, interpreter=self._interpreter,
         )
+        self.functions.forgotten.append(self.attached.forget)
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,
             server_concurrency=settings.server_concurrency, queue_limit=settings.queue_limit, queue_wait=settings.queue_wait,
-            retry=Retry(delay=settings.retry_delay),
+            retry=Retry(delay=settings.retry_delay), retry_of=self.attached.event_invokes.retry, limits=self.functions.concurrency.limits,
         )
         self.invoker.ended.append(self.functions.ended)
         self.buckets = Buckets(self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region)

@@ -5,11 +5,16 @@
     │   ├── FolderMissing · PortTaken · DataFolderHeld · DataFolderNewer · BrokenToml · UnsafeAddress
     ├── BadRequest
     │   ├── InvalidParameter · InvalidRequestContent · RequestTooLarge · MalformedPolicy
+    │   └── BadArchive         a zip that is none, is too large, or would write elsewhere
     ├── NotFound
-    │   ├── FunctionNotFound · InvocationNotFound · EntityNotFound · LogsNotFound
+    │   ├── FunctionNotFound · AliasNotFound · InvocationNotFound · EntityNotFound · LogsNotFound
+    ├── Conflict               something is there already, or in use
+    │   ├── FunctionExists · AliasExists · VersionInUse
+    ├── PreconditionFailed     a change that was meant for an earlier state
     ├── EntityExists · EntityInUse · TooMany      of roles and policies
     ├── LogGroupExists
     ├── Throttled              no free slot in time
+    │   └── ReserveUsedUp      none of those reserved for the function
     ├── RecordUnavailable      the data folder takes nothing now: a full disk, a file that went away
     ├── Refused                a request the guard turns away
     │   └── TokenNeeded
@@ -25,6 +30,7 @@ class MicrolamError(Exception):
 
     code = "ServiceException"
     status = 500
+    sided = True        # whether AWS says whose fault it was, as it does of most
 
     def __init__(self, **facts: object) -> None:
         self.facts = facts
@@ -83,6 +89,10 @@ class RequestTooLarge(BadRequest):
     code, status = "RequestEntityTooLargeException", 413
 
 
+class BadArchive(BadRequest):
+    """{reason}"""
+
+
 class NotFound(MicrolamError):
     """{reason}"""
 
@@ -91,6 +101,10 @@ class NotFound(MicrolamError):
 
 class FunctionNotFound(NotFound):
     """Function not found: {arn}"""
+
+
+class AliasNotFound(NotFound):
+    """Cannot find alias arn: {arn}"""
 
 
 class InvocationNotFound(NotFound):
@@ -139,10 +153,38 @@ class LogGroupExists(MicrolamError):
     code, status = "ResourceAlreadyExistsException", 400
 
 
+class Conflict(MicrolamError):
+    """{reason}"""
+
+    code, status = "ResourceConflictException", 409
+
+
+class FunctionExists(Conflict):
+    """Function already exist: {name}"""
+
+
+class AliasExists(Conflict):
+    """Alias already exists: {arn}"""
+
+
+class VersionInUse(Conflict):
+    """Unable to delete version because the following aliases reference it: [{aliases}]"""
+
+
+class PreconditionFailed(MicrolamError):
+    """The Revision Id provided does not match the latest Revision Id. Call the {call} API to retrieve the latest Revision Id"""
+
+    code, status = "PreconditionFailedException", 412
+
+
 class Throttled(MicrolamError):
     """Rate Exceeded."""
 
     code, status = "TooManyRequestsException", 429
+
+
+class ReserveUsedUp(Throttled):
+    """Rate Exceeded."""
 
 
 class RecordUnavailable(MicrolamError):

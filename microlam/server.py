@@ -18,6 +18,8 @@ from microlam import __version__
 from microlam.admin import Admin
 from microlam.app import Microlam
 from microlam.aws import Wire
+from microlam.aws.call import Parts
+from microlam.aws.downloads import Downloads
 from microlam.errors import FolderMissing, PortTaken, SettingsError
 from microlam.gateway import Gateway
 from microlam.guard import Guard, may_start
@@ -36,8 +38,7 @@ class Server:
             admin_token=settings.admin_token, clock=lam.clock,
         )
         self.wire = Wire(
-            lam.functions, lam.invoker, lam.store, policies=lam.policies, roles=lam.roles, sessions=lam.sessions, logs=lam.logs,
-            region=settings.region, account=settings.account, guard=guard, credentials=lam.credentials,
+            _parts(lam), region=settings.region, account=settings.account, guard=guard, credentials=lam.credentials,
             keys=(settings.access_key, settings.secret_key) if settings.access_key and settings.secret_key else None, say=lam.say,
         )
         self.gateway = Gateway(lam.functions, lam.triggers, lam.invoker, error_page=self.admin.error_page, clock=lam.clock)
@@ -49,6 +50,14 @@ class Server:
         if self.wire.wants(request):
             return await self.wire.serve(request)
         return await self.gateway.serve(request)
+
+
+def _parts(lam: Microlam) -> Parts:
+    """What the AWS API may use."""
+    return Parts(
+        functions=lam.functions, invoker=lam.invoker, store=lam.store, buckets=lam.buckets, layers=lam.layers, attached=lam.attached,
+        downloads=Downloads(lam.settings.data), policies=lam.policies, roles=lam.roles, sessions=lam.sessions, logs=lam.logs,
+    )
 
 
 async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:

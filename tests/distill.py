@@ -63,6 +63,9 @@ CORRECTIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
 }
 
+# What AWS checks with a sentence of its own, after the table's constraints: of these members the shape's limits are not asked.
+UNCHECKED = {("CreateFunctionRequest", "Runtime"): "String", ("UpdateFunctionConfigurationRequest", "Runtime"): "String"}
+
 _METADATA = ("apiVersion", "awsQueryCompatible", "endpointPrefix", "jsonVersion", "signingName", "targetPrefix", "xmlNamespace")
 _SHAPE = (
     "type", "members", "required", "member", "key", "value", "payload", "flattened", "locationName", "timestampFormat", "streaming", "eventstream",
@@ -134,6 +137,8 @@ def _shapes(model: Mapping[str, Any], operations: Mapping[str, Any], corrections
     shapes = {}
     for name in sorted(asked | answered):
         shapes[name] = _shape(model[name], limits=name in asked)
+        for member, free in ((member, free) for (shape, member), free in UNCHECKED.items() if shape == name):
+            shapes[name]["members"][member]["shape"] = free
         if name in asked:
             shapes[name] |= corrections.get(name, {})
     return shapes

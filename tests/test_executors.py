@@ -1161,3 +1161,24 @@ async def test_the_outcome_tells_when_and_where_it_ran(processes: Lab) -> None:
 def test_versions_differ_for_the_pool_when_any_field_does() -> None:
     version = Version(arn=function_arn("a"), handler="a.b", runtime="python3.11", root="/")
     assert version.key != dataclasses.replace(version, environment={"A": "1"}).key
+
+
+async def test_workers_that_are_kept_for_a_version_outlast_idleness_and_are_replaced(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, new_processes(tmp_path, idle=0.2, limit=3))
+    kept = lab.function("import os\ndef handler(event, context): return os.environ['AWS_LAMBDA_INITIALIZATION_TYPE']", name="kept", provisioned=2)
+    others = [lab.function("def handler(event, context): return 1", name=name) for name in ("one", "two")]
+    assert [await lab.executor.warm(kept), await lab.executor.warm(kept)] == [None, None]
+    first = lab.pids
+    for other in others:
+        assert (await lab.run(other)).ok
+    await until(lambda: {worker.name for worker in lab.executor.statistics().workers} == {"kept"}, "for the others to end")
+    assert lab.pids == first
+
+    os.kill(min(first), signal.SIGKILL)
+
+    await until(lambda: len(lab.pids - first) == 1 and all(not worker.busy for worker in lab.executor.statistics().workers), "for another one")
+    outcome = await lab.run(kept)
+    assert (outcome.value, outcome.cold) == ("provisioned-concurrency", False)
+    await lab.executor.retire(kept)
+    assert not lab.pids
+    await lab.executor.close()

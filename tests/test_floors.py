@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "microlam"
 
 FLOORS = (
     {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "log_patterns"},
-    {"store", "packages", "requirements", "executors"},
+    {"store", "packages", "archives", "requirements", "executors"},
     {"admission", "functions", "triggers", "invoke", "resources"},
     {"sources", "gateway", "aws", "admin"},
     {"app", "server", "embed", "cli", "terminal", "client", "commands", "__init__", "__main__"},

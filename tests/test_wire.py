@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import boto3
@@ -22,15 +22,22 @@ from botocore.credentials import Credentials as BotoCredentials
 from botocore.exceptions import ClientError
 
 from microlam.aws import Wire
-from microlam.errors import FunctionNotFound, Throttled
+from microlam.aws.call import Parts
+from microlam.aws.downloads import Downloads
+from microlam.errors import FunctionNotFound, ReserveUsedUp, Throttled
 from microlam.executors import Credentials
+from microlam.functions.snapshot import Snapshot
 from microlam.guard import Guard
-from microlam.model import Invocation, Outcome, Version, function_arn
+from microlam.model import Alias, Invocation, Outcome, Version, function_arn
+from microlam.resources.attached import Attached
+from microlam.resources.buckets import Buckets
+from microlam.resources.layers import Layers
 from microlam.resources.logs import LogGroups
 from microlam.resources.policies import Policies
 from microlam.resources.roles import Roles
 from microlam.resources.sessions import Sessions
 from microlam.store import Store
+from microlam.triggers import Triggers
 
 HELLO = function_arn("hello")
 PATH = "/2015-03-31/functions/hello/invocations"
@@ -49,17 +56,34 @@ class Functions:
     """`hello` and its qualifiers, in one region of one account."""
 
     def __init__(self, arn: str = HELLO) -> None:
-        self.versions = {(arn, None): "$LATEST", (arn, "$LATEST"): "$LATEST", (arn, "1"): "1", (arn, "live"): "1"}
-        self.concurrency: int | None = None
+        self.versions_of = {(arn, None): "$LATEST", (arn, "$LATEST"): "$LATEST", (arn, "1"): "1", (arn, "live"): "1"}
+        self.concurrency: Any = None
 
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
-        if (arn, qualifier) not in self.versions:
+        if (arn, qualifier) not in self.versions_of:
             raise FunctionNotFound(arn=arn)
-        number = self.versions[arn, qualifier]
-        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/", concurrency=self.concurrency)
+        number = self.versions_of[arn, qualifier]
+        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/")
+
+    def __contains__(self, arn: str) -> bool:
+        return (arn, None) in self.versions_of
+
+    def versions(self, arn: str) -> list[Snapshot]:
+        return []
+
+    def aliases(self, arn: str) -> list[Alias]:
+        return []
+
+    def revision(self, arn: str, qualifier: str | None = None) -> str | None:
+        return None
+
+    async def snapshot(self, arn: str, qualifier: str | None = None) -> Snapshot:
+        raise FunctionNotFound(arn=arn)
+
+    async def touch(self, arn: str, qualifier: str | None = None) -> None: ...
 
     def all(self) -> list[Function]:
-        return [Function(arn.rpartition(":")[2], arn) for arn in sorted({arn for arn, _ in self.versions})]
+        return [Function(arn.rpartition(":")[2], arn) for arn in sorted({arn for arn, _ in self.versions_of})]
 
 
 class Invoker:
@@ -130,10 +154,12 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     async def open_(functions: Functions | None = None, **options: Any) -> Site:
         functions, invoker, said = functions or Functions(), Invoker(), list[str]()
         policies = Policies(store)
-        parts = {"policies": policies, "roles": Roles(store, policies), "sessions": Sessions(store), "logs": LogGroups(store)}
-        wire = Wire(functions, invoker, store, **{
-            **parts, "region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options,
-        })
+        parts = Parts(
+            functions=cast("Any", functions), invoker=invoker, store=store, layers=Layers(store, tmp_path), attached=Attached(store), downloads=Downloads(tmp_path),
+            buckets=Buckets(tmp_path, tmp_path, store=store, triggers=Triggers(), wake=lambda: None, region="us-east-1"),
+            policies=policies, roles=Roles(store, policies), sessions=Sessions(store), logs=LogGroups(store),
+        )
+        wire = Wire(parts, **{"region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options})
 
         async def serve(request: web.BaseRequest) -> web.StreamResponse:
             return await wire.serve(request) if wire.wants(request) else web.Response(text="not for the wire")
@@ -367,18 +393,18 @@ async def test_an_event_over_a_megabyte_is_refused(site: Site) -> None:
     assert site.invoker.enqueued == []
 
 
-@pytest.mark.parametrize(("concurrency", "reason"), [
-    (3, "ReservedFunctionConcurrentInvocationLimitExceeded"), (None, "ConcurrentInvocationLimitExceeded"),
+@pytest.mark.parametrize(("error", "members"), [
+    (ReserveUsedUp(), {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}),
+    (Throttled(), {"Reason": "ConcurrentInvocationLimitExceeded", "retryAfterSeconds": "1"}),
 ])
-async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, concurrency: int | None, reason: str) -> None:
+async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, error: Throttled, members: dict[str, str]) -> None:
     def throttle(invocation: Invocation) -> Outcome:
-        raise Throttled()
+        raise error
 
-    site.functions.concurrency, site.invoker.ends = concurrency, throttle
+    site.invoker.ends = throttle
     refusal = await site.refusal("invoke", FunctionName="hello")
     assert refusal == {
-        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", "Reason": reason,
-        "retryAfterSeconds": "1",
+        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", **members,
     }
 
 
@@ -462,7 +488,6 @@ async def test_only_calls_of_aws_clients_are_for_the_wire(site: Site, method: st
 
 
 @pytest.mark.parametrize(("service", "operation", "params", "named"), [
-    ("lambda", "create_function", {"FunctionName": "a", "Role": "r", "Code": {}}, "lambda:CreateFunction"),
     ("lambda", "list_capacity_providers", {}, "lambda:ListCapacityProviders"),
     ("sts", "get_session_token", {}, "sts:GetSessionToken"),
     ("iam", "list_users", {}, "iam:ListUsers"),

@@ -13,7 +13,8 @@ from multidict import istr
 
 from microlam.aws import iam, lambda_, logs, sts
 from microlam.aws.binding import WireRequest
-from microlam.aws.call import Answers, Call, Events, Functions, Invoker
+from microlam.aws.call import Answers, Call, Events, Parts
+from microlam.aws.downloads import PREFIX as DOWNLOADS
 from microlam.aws.elsewhere import remedy
 from microlam.aws.errors import (
     KeyUnknown,
@@ -34,11 +35,7 @@ from microlam.executors import Credentials
 from microlam.gateway.body import read_body
 from microlam.guard import Guard
 from microlam.model import SYNC_PAYLOAD_LIMIT, new_id
-from microlam.resources.logs import LogGroups
-from microlam.resources.policies import Policies
-from microlam.resources.roles import Roles
-from microlam.resources.sessions import Session, Sessions
-from microlam.store import Store
+from microlam.resources.sessions import Session
 
 ANSWERS: Mapping[str, Answers] = {"lambda": lambda_.OPERATIONS, "sts": sts.OPERATIONS, "iam": iam.OPERATIONS, "logs": logs.OPERATIONS}
 
@@ -67,12 +64,10 @@ class Wire:
     """
 
     def __init__(
-        self, functions: Functions, invoker: Invoker, store: Store, *, policies: Policies, roles: Roles, sessions: Sessions, logs: LogGroups,
-        region: str, account: str, guard: Guard | None = None, credentials: Credentials | None = None, keys: tuple[str, str] | None = None,
-        say: Callable[[str], None] = print, silence: float = 10.0, deadline: float = 60.0,
+        self, parts: Parts, *, region: str, account: str, guard: Guard | None = None, credentials: Credentials | None = None,
+        keys: tuple[str, str] | None = None, say: Callable[[str], None] = print, silence: float = 10.0, deadline: float = 60.0,
     ) -> None:
-        self.functions, self.invoker, self.store = functions, invoker, store
-        self.policies, self.roles, self.sessions, self.logs = policies, roles, sessions, logs
+        self.parts = parts
         self.region, self.account, self.guard = region, account, guard
         self.silence, self.deadline = silence, deadline
         self._keys, self._credentials = keys, credentials
@@ -132,6 +127,8 @@ class Wire:
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One call, start to end."""
         path, _, query = request.raw_path.partition("?")
+        if path.startswith(DOWNLOADS):
+            return self.parts.downloads.serve(path, request.query)
         scope = claimed_scope(request.headers.get(hdrs.AUTHORIZATION), query)
         service = self._service_of(path, request.headers.get(_TARGET, ""), scope)
         request_id = new_id()
@@ -161,11 +158,11 @@ class Wire:
             raise Unsupported(operation=f"{service.name}:{operation.name}")
         params = service.parse(operation, labels, asked)
         service.check(operation, params)
-        call = self._call(scope, session, request_id)
+        call = self._call(request, scope, session, request_id)
         try:
             result = await answer(call, params)
         except NotFound as error:
-            self._say_once(remedy(error, self.functions.all(), call.region, call.account))
+            self._say_once(remedy(error, self.parts.functions.all(), call.region, call.account))
             raise
         if operation.streams is not None and operation.streams.name in result:
             return Streaming(service.stream_head(operation, result), _frames(service, operation, result[operation.streams.name]))
@@ -173,12 +170,12 @@ class Wire:
 
     async def _session(self, service: Service, scope: Scope | None) -> Session | None:
         """The session whose keys the caller uses; raises TokenExpired where they hold no longer."""
-        session = await self.sessions.find(scope.access_key) if scope is not None else None
+        session = await self.parts.sessions.find(scope.access_key) if scope is not None else None
         if session is not None and session.expires_at <= datetime.now(UTC):
             raise TokenExpired(service.protocol)
         return session
 
-    def _call(self, scope: Scope | None, session: Session | None, request_id: str) -> Call:
+    def _call(self, request: web.BaseRequest, scope: Scope | None, session: Session | None, request_id: str) -> Call:
         """Who calls: keys of a session are its role's account, an access key of twelve digits is the account, and the signature names the region."""
         account = self.account
         if session is not None:
@@ -186,9 +183,8 @@ class Wire:
         elif scope is not None and _ACCOUNT.fullmatch(scope.access_key):
             account = scope.access_key
         return Call(
-            functions=self.functions, invoker=self.invoker, store=self.store, policies=self.policies, roles=self.roles, sessions=self.sessions,
-            logs=self.logs, session=session, region=scope.region if scope is not None else self.region, account=account, request_id=request_id,
-            now=datetime.now(UTC), say=self._say_once,
+            **vars(self.parts), session=session, origin=f"{request.scheme}://{request.host}", account=account,
+            region=scope.region if scope is not None else self.region, request_id=request_id, now=datetime.now(UTC), face="api", say=self._say_once,
         )
 
     def _say_once(self, line: str | None) -> None:

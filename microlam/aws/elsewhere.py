@@ -2,12 +2,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
-from microlam.aws.call import Named
 from microlam.errors import FunctionNotFound, LogsNotFound, NotFound
 from microlam.model import account_of, function_arn, region_of, split_arn
 
 _GROUP = "/aws/lambda/"
+
+
+class Named(Protocol):
+    """A function, as far as looking for it elsewhere goes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def arn(self) -> str: ...
 
 
 def remedy(error: NotFound, functions: Iterable[Named], region: str, account: str) -> str | None:

@@ -54,6 +54,12 @@ class FunctionElsewhere(MicrolamError):
     code, status = "ResourceNotFoundException", 404
 
 
+class AccountElsewhere(MicrolamError):
+    """Functions of another account cannot be created; use an access key of that account."""
+
+    code, status = "AccessDeniedException", 403
+
+
 class RequestCutShort(BadRequest):
     """Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed."""
 

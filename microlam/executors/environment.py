@@ -30,7 +30,7 @@ def environment_of(
         "AWS_LAMBDA_FUNCTION_NAME": version.name,
         "AWS_LAMBDA_FUNCTION_VERSION": version.number,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(version.memory),
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency" if version.provisioned else "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": log_group_of(version),
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "AWS_LAMBDA_LOG_FORMAT": version.log_format,
@@ -45,10 +45,22 @@ def environment_of(
         "MICROLAM": "1",
     }
     # Lambda sets these too, but lets the function's own have their way.
-    defaults = {"TZ": ":UTC", "TMPDIR": temporary, "PYTHONPATH": runtime}
+    defaults = {"TZ": ":UTC", "TMPDIR": temporary, "PYTHONPATH": runtime, **_of_layers(version, base)}
     if version.log_format == "JSON":
-        defaults["AWS_LAMBDA_LOG_LEVEL"] = "INFO"
+        defaults["AWS_LAMBDA_LOG_LEVEL"] = version.log_level or "INFO"
     return {**base, **defaults, **version.environment, **reserved}
+
+
+def _of_layers(version: Version, base: Mapping[str, str]) -> dict[str, str]:
+    """Where programs and libraries of its layers are found; on AWS that is /opt/bin and /opt/lib."""
+    if not version.layers:
+        return {}
+    library = {"LD_LIBRARY_PATH": f"{version.layers}/lib"} if _brings_libraries(version) else {}
+    return {"PATH": ":".join([base.get("PATH", os.defpath), f"{version.layers}/bin"]), "MICROLAM_OPT": version.layers, **library}
+
+
+def _brings_libraries(version: Version) -> bool:
+    return bool(version.layers) and os.path.isdir(f"{version.layers}/lib")
 
 
 def context_of(version: Version, log_stream: str) -> dict[str, str]:
@@ -64,11 +76,11 @@ def context_of(version: Version, log_stream: str) -> dict[str, str]:
 
 def needs_fresh_process(version: Version) -> bool:
     """Whether its environment holds what only a process that starts with it would notice."""
-    return any(name.startswith(READ_AT_START) for name in version.environment)
+    return _brings_libraries(version) or any(name.startswith(READ_AT_START) for name in version.environment)
 
 
 def log_group_of(version: Version) -> str:
-    return f"/aws/lambda/{version.name}"
+    return version.log_group or f"/aws/lambda/{version.name}"
 
 
 def new_log_stream(version: Version) -> str:

@@ -53,7 +53,13 @@ class Pool:
     limit: int = 1 << 30                                    # of workers, as far as is known
     short: int = 0                                          # calls in a row that were short
     retired: bool = False
+    complete: bool = False          # it has had all the workers that are to be kept for its version
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def spare(self) -> bool:
+        """Whether it can do with fewer workers."""
+        return sum(not worker.over for worker in self.workers) > self.version.provisioned
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +96,7 @@ class Processes:
         self._sampling: asyncio.TimerHandle | None = None
         self._tidying: asyncio.TimerHandle | None = None
         self._clearing: set[asyncio.Future[None]] = set()
+        self._replacing: set[asyncio.Future[Outcome | None]] = set()
         self._groups = find_groups()
         self._left_groups: list[Group] = []
         self._temporary: Path | None = None
@@ -173,6 +180,8 @@ class Processes:
         for timer in (self._sampling, self._tidying):
             if timer is not None:
                 timer.cancel()
+        for replacing in self._replacing:
+            replacing.cancel()
         for waiting in self._waiting:
             waiting.place.cancel()
         for worker in list(self._workers):
@@ -230,7 +239,7 @@ class Processes:
         """Whether one more worker of this version may start; the longest idle one of another makes room for it."""
         if len(self._workers) - len(self._dying) + self._granted < self._limit:
             return True
-        idle = [other.idle[0] for other in {*self._workers.values()} if other is not pool and other.idle]
+        idle = [other.idle[0] for other in {*self._workers.values()} if other is not pool and other.idle and other.spare]
         if not idle:
             return False
         self._discard(min(idle, key=lambda worker: worker.idle_since))
@@ -276,6 +285,7 @@ class Processes:
         self._workers[worker] = pool
         pool.workers.add(worker)
         pool.turns.append(worker)
+        pool.complete = pool.complete or len(pool.workers) >= pool.version.provisioned > 0
         if self._tidying is None:
             self._tidy_later()
         return worker
@@ -423,10 +433,11 @@ class Processes:
         now = asyncio.get_running_loop().time()
         for pool in {*self._workers.values()}:
             for worker in pool.idle[:]:
-                if now - worker.idle_since > self._idle:
+                if now - worker.idle_since > self._idle and pool.spare:
                     self._discard(worker)
                 else:
                     worker.trim()
+        self._complete()
         for key, zygote in list(self._zygotes.items()):
             unused = not zygote.workers and now - zygote.idle_since > self._idle and key != (sys.executable, ())
             if unused or not zygote.alive:
@@ -434,8 +445,19 @@ class Processes:
                 self._dismissed.append(self._zygotes.pop(key))
         self._dismissed = [zygote for zygote in self._dismissed if not zygote.gone()]
         self._left_groups = [group for group in self._left_groups if not group.remove()]
-        if self._workers or len(self._zygotes) > 1 or self._dismissed:
+        if self._workers or len(self._zygotes) > 1 or self._dismissed or any(pool.complete for pool in self._pools.values()):
             self._tidy_later()
+
+    def _complete(self) -> None:
+        """Replace those workers that ended of those that are to be kept."""
+        for pool in self._pools.values():
+            missing = pool.version.provisioned - len(pool.workers)
+            if pool.complete and missing > 0:
+                pool.complete = False
+                for _ in range(missing):
+                    replacing = asyncio.ensure_future(self.warm(pool.version))
+                    self._replacing.add(replacing)
+                    replacing.add_done_callback(self._replacing.discard)
 
     # ---- folders ------------------------------------------------------------------------------------------------
 

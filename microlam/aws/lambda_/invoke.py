@@ -12,7 +12,7 @@ from microlam.aws.errors import TooManyRequests
 from microlam.aws.json_fault import fault
 from microlam.aws.lambda_.target import current, target_of
 from microlam.aws.protocol import Params
-from microlam.errors import BadRequest, InvalidRequestContent, RequestTooLarge, Throttled
+from microlam.errors import BadRequest, InvalidRequestContent, RequestTooLarge, ReserveUsedUp, Throttled
 from microlam.model import EVENT_PAYLOAD_LIMIT, Invocation, Outcome, Version
 
 CLIENT_CONTEXT_LIMIT = 3583
@@ -89,9 +89,10 @@ async def _accept(call: Call, invocation: Invocation) -> None:
 async def _run(call: Call, version: Version, invocation: Invocation) -> Outcome:
     try:
         return await call.invoker.invoke(version, invocation)
+    except ReserveUsedUp:
+        raise TooManyRequests(members={"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}) from None
     except Throttled:
-        limit = "ConcurrentInvocationLimitExceeded" if version.concurrency is None else "ReservedFunctionConcurrentInvocationLimitExceeded"
-        raise TooManyRequests(members={"Reason": limit, "retryAfterSeconds": RETRY_AFTER}) from None
+        raise TooManyRequests(members={"Reason": "ConcurrentInvocationLimitExceeded", "retryAfterSeconds": RETRY_AFTER}) from None
 
 
 def _tail(outcome: Outcome, params: Params) -> str | None:

@@ -17,8 +17,17 @@ class Target:
     qualifier: str | None = None
 
     @property
+    def name(self) -> str:
+        return self.arn.rpartition(":")[2]
+
+    @property
     def qualified(self) -> str:
         return f"{self.arn}:{self.qualifier or LATEST}"
+
+    @property
+    def invoked(self) -> str:
+        """As it was named: without a qualifier where none was said."""
+        return f"{self.arn}:{self.qualifier}" if self.qualifier else self.arn
 
 
 def target_of(call: Call, name: str, qualifier: str | None) -> Target:
