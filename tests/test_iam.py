@@ -107,7 +107,7 @@ def test_roles_are_listed_a_page_at_a_time(iam: Any) -> None:
 
 # ---- what hangs on a role --------------------------------------------------------------------------------------------
 
-def test_managed_policies_are_attached_and_detached(iam: Any) -> None:
+def test_managed_policies_are_attached_and_detached(server: Server, iam: Any) -> None:
     create_role(iam)
     mine = iam.create_policy(PolicyName="read", PolicyDocument=json.dumps(READ))["Policy"]["Arn"]
     for arn in (BASIC, mine, mine):
@@ -128,6 +128,7 @@ def test_managed_policies_are_attached_and_detached(iam: Any) -> None:
     assert refusal(iam.attach_role_policy, RoleName="worker", PolicyArn=missing) == (
         "NoSuchEntity", f"Policy {missing} does not exist or is not attachable.", 404,
     )
+    assert server.printed(f"{missing} is none of the AWS-managed policies that are kept here")
     assert refusal(iam.attach_role_policy, RoleName="worker", PolicyArn="twenty letters and no more")[:2] == (
         "InvalidInput", "ARN twenty letters and no more is not valid.",
     )
