@@ -1,13 +1,14 @@
-"""python -m benchmarks [throughput|starts|peers …]: measure, and print Markdown tables."""
+"""python -m benchmarks [throughput|wire|starts|peers …]: measure, and print Markdown tables."""
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import peers, starts, throughput
+from benchmarks import peers, starts, throughput, wire
 
 TABLES: dict[str, tuple[str, Callable[[], Sequence[tuple[str, ...]]]]] = {
     "throughput": ("| HTTP, recorded, default settings; ratio to bare aiohttp | 1 connection | 32 connections |\n|---|---|---|", throughput.measure),
+    "wire": ("| Invoke; ratio to the same invocation over HTTP routing | 1 connection | 32 connections |\n|---|---|---|", wire.measure),
     "starts": ("| what | measured |\n|---|---|", starts.measure),
     "peers": ("| the same handler; ratio to microlam | 1 connection | 32 connections |\n|---|---|---|", peers.measure),
 }

@@ -94,7 +94,7 @@ class Microlam:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         processes = Processes(
             settings.data / "run", base_environment=environment, endpoint_url=self.endpoint_url, credentials=self.credentials,
-            limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit,
+            limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit, mend=lambda root: self.functions.mend(root),
         )
         processes.prepare()     # the first invocation finds its zygote there
         return {"processes": processes, "inprocess": InProcess(log_limit=settings.log_limit)}

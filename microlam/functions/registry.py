@@ -132,6 +132,11 @@ class Registry:
             self._say(f"{name}:{qualifier} was asked for, but there is no such version or alias. Create it: {remedy}")
         return FunctionNotFound(arn=f"{arn}:{qualifier}")
 
+    async def mend(self, root: str) -> None:
+        """Have the code in a folder be what was published, before a worker starts from it."""
+        if self._archives.holds(root):
+            await asyncio.to_thread(self._archives.mend, root)
+
     # ---- looking -----------------------------------------------------------------------------------------------------
 
     async def snapshot(self, arn: str, qualifier: str | None = None) -> Snapshot:
@@ -209,7 +214,7 @@ class Registry:
         await self._shelves.load()
         await self._folder.load()
         self.concurrency.load()
-        await asyncio.to_thread(self._archives.remove_all_but, self._shelves.archives())
+        await asyncio.to_thread(self._archives.remove_all_but, await self._shelves.archives())
 
     async def look(self) -> None:
         """Notice now what has changed in the folder."""

@@ -83,10 +83,12 @@ class Shelves:
         owner = documents.owner_of(arn)
         return (shelf for shelf in self.by_arn.values() if documents.owner_of(shelf.arn) == owner)
 
-    def archives(self) -> set[str]:
-        """The hashes of all code that is still of use."""
+    async def archives(self) -> set[str]:
+        """The hashes of all code that is still of use: what runs, and what the history can go back to."""
         snapshots = [snapshot for shelf in self.by_arn.values() for snapshot in (shelf.latest, *shelf.versions.values()) if snapshot]
-        return {snapshot.sha256 for snapshot in snapshots}
+        changes = [documents.read_change(document) for document in await self._store.documents("change")]
+        replaced = [change.before["sha256"] for change in changes if change.before and "sha256" in change.before and change.after]
+        return {*(snapshot.sha256 for snapshot in snapshots), *replaced}
 
     # ---- changes -------------------------------------------------------------------------------------------------
 
