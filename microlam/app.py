@@ -12,6 +12,7 @@ from pathlib import Path
 from microlam.clock import Clock, SystemClock
 from microlam.executors import Credentials, Executor
 from microlam.executors.inprocess import InProcess
+from microlam.executors.interpreters import Interpreters
 from microlam.executors.processes import Processes
 from microlam.functions import Functions
 from microlam.invoke import Invoker
@@ -59,6 +60,7 @@ class Microlam:
         life.push_async_callback(self.store.close)
         await self.store.recover(self.clock.now())
         self.credentials = Credentials(secret_key=secrets.token_urlsafe(24), session_token=secrets.token_urlsafe(24))
+        self.interpreters = Interpreters(lending=settings.data / "run", environment=os.environ, say=self.say)
         self.executors = self._executors()
         for executor in self.executors.values():
             life.push_async_callback(executor.close)
@@ -69,6 +71,7 @@ class Microlam:
             clock=self.clock, seed=settings.seed, triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
             bucket_folder=lambda bucket: bucket_folder(self.folder, settings.data, bucket), layer_folder=self.layers.folder,
+            runtime_warning=self._runtime_warning, interpreter=self._interpreter,
         )
         self.functions.forgotten.append(self.attached.forget)
         self.invoker = Invoker(
@@ -89,12 +92,20 @@ class Microlam:
     def _is_warm(self, version: Version) -> bool:
         return any(worker.key == version.key for worker in self.executors[version.executor].statistics().workers)
 
+    async def _interpreter(self, runtime: str) -> str:
+        return (await self.interpreters.find(runtime)).path
+
+    def _runtime_warning(self, runtime: str) -> str:
+        interpreter = self.interpreters.known(runtime)
+        return interpreter.notice if interpreter is not None else ""
+
     def _executors(self) -> dict[str, Executor]:
         settings = self.settings
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         processes = Processes(
             settings.data / "run", base_environment=environment, endpoint_url=self.endpoint_url, credentials=self.credentials,
-            limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit, mend=lambda root: self.functions.mend(root),
+            limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit, interpreters=self.interpreters,
+            mend=lambda root: self.functions.mend(root),
         )
         processes.prepare()     # the first invocation finds its zygote there
         return {"processes": processes, "inprocess": InProcess(log_limit=settings.log_limit)}
@@ -104,12 +115,18 @@ class Microlam:
         async with asyncio.TaskGroup() as tasks:
             living = [tasks.create_task(run) for run in (
                 self.functions.watch(), self.invoker.work(), self.schedules.run(), self.folders.run(), self._prune(),
+                self._look_for_interpreters(),
             )]
             try:
                 yield
             finally:
                 for task in living:
                     task.cancel()
+
+    async def _look_for_interpreters(self) -> None:
+        """Tell early, without keeping anybody waiting, which of the Pythons that functions ask for are missing."""
+        for runtime in sorted({function.latest.runtime for function in self.functions.all()}):
+            await self.interpreters.find(runtime)
 
     async def _prune(self) -> None:
         age = timedelta(days=self.settings.retention_days).total_seconds()

@@ -112,10 +112,6 @@ class Archives:
                 self._sound[target.name] = _seal(target)
         return target
 
-    def unpacked(self, sha256: str) -> int:
-        """How many bytes the files of a kept zip have."""
-        return size_unpacked(self._zip(name_of(sha256)))
-
     def zip(self, sha256: str) -> Path | None:
         """The file of a kept zip."""
         path = self._zip(name_of(sha256))

@@ -35,13 +35,19 @@ def matcher(pattern: str) -> Matches:
     """Which events match a pattern; the empty one matches all. Raises BadPattern."""
     pattern = pattern.strip()
     try:
-        if pattern.startswith("{") and pattern.endswith("}"):
-            return _json_matcher(pattern[1:-1])
-        if pattern.startswith("[") and pattern.endswith("]"):
-            return _fields_matcher(pattern[1:-1])
+        if pattern.startswith("{"):
+            return _json_matcher(_inside(pattern, "}"))
+        if pattern.startswith("["):
+            return _fields_matcher(_inside(pattern, "]"))
         return _words_matcher(pattern)
     except re.error as error:
         raise BadPattern(str(error)) from None
+
+
+def _inside(pattern: str, end: str) -> str:
+    if not pattern.endswith(end):
+        raise BadPattern(f"{end} is missing")
+    return pattern[1:-1]
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import hashlib
 import json
 import random
 import re
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -22,6 +23,7 @@ T = TypeVar("T")
 DEFAULT_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
 LATEST = "$LATEST"
+OWN_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"     # the one that this very interpreter is
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 SYNC_PAYLOAD_LIMIT = 6_291_456

@@ -21,6 +21,7 @@ import pytest
 from microlam.executors import Credentials, Executor
 from microlam.executors.cgroups import find_groups
 from microlam.executors.inprocess import InProcess
+from microlam.executors.interpreters import Interpreters
 from microlam.executors.processes import Processes
 from microlam.model import Invocation, Outcome, Version, function_arn, new_id
 from tests.conftest import write
@@ -571,8 +572,8 @@ async def test_the_environment_is_lambdas(processes: Lab) -> None:
         "AWS_LAMBDA_FUNCTION_NAME": "shop", "AWS_LAMBDA_FUNCTION_VERSION": "4", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/shop", "AWS_LAMBDA_LOG_STREAM_NAME": outcome.log_stream,
         "AWS_LAMBDA_LOG_FORMAT": "Text", "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:3000", "AWS_ACCESS_KEY_ID": "000000000000",
-        "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token", "AWS_ENDPOINT_URL": "http://127.0.0.1:3000", "LAMBDA_TASK_ROOT": version.root,
-        "MICROLAM": "1", "TZ": ":UTC", "PYTHONPATH": runtime, "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "MINE": "yes",
+        "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token", "AWS_ENDPOINT_URL": "http://127.0.0.1:3000",
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true", "LAMBDA_TASK_ROOT": version.root, "MICROLAM": "1", "TZ": ":UTC", "PYTHONPATH": runtime, "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "MINE": "yes",
     }
 
 
@@ -732,8 +733,9 @@ async def test_a_preload_that_starts_threads_is_not_forked(processes: Lab, tmp_p
     starting = tmp_path / "site" / "threads_at_import.py"
     starting.parent.mkdir()
     starting.write_text("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n")
-    executor = new_processes(tmp_path / "other")
-    executor._site = [*executor._site, str(starting.parent)]
+    interpreters = Interpreters()
+    interpreters.own = dataclasses.replace(interpreters.own, site=(*interpreters.own.site, str(starting.parent)))
+    executor = new_processes(tmp_path / "other", interpreters=interpreters)
     lab = Lab(tmp_path, executor)
     code = "import sys\nbefore = 'threads_at_import' in sys.modules\ndef handler(event, context): return before"
     version = lab.function(code, preload=("threads_at_import",))

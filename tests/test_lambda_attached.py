@@ -9,41 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.conftest import Serve, Server, start, write
+from tests.conftest import Serve, Server
+from tests.lambdas import ARN, create, packed, refused, running, told
 
-ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
 SIGNER = "arn:aws:signer:us-east-1:111111111111:/signing-profiles/test"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all; each test has a function of its own."""
-    folder = tmp_path_factory.mktemp("functions")
     names = ("tagged", "allowed", "addressed", "said", "signed", "run", "many", "apart")
-    write(folder, {f"{name}.py": "def handler(event, context):\n    return context.function_name\n" for name in names})
-    server = start(folder)
-    yield server
-    server.stop(signal.SIGKILL)
+    files = {f"{name}.py": "def handler(event, context):\n    return context.function_name\n" for name in names}
+    yield from running(tmp_path_factory.mktemp("functions"), files)
 
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Any:
     return server.client("lambda")
-
-
-def refused(call: Any, **params: Any) -> tuple[int, str, str]:
-    """The status, code and text of a refusal."""
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    response: Any = caught.value.response
-    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"], response["Error"]["Message"]
-
-
-def told(reply: dict[str, Any]) -> dict[str, Any]:
-    """A reply without what is said of every reply."""
-    return {name: value for name, value in reply.items() if name != "ResponseMetadata"}
 
 
 # ---- tags ------------------------------------------------------------------------------------------------------------
@@ -232,6 +215,84 @@ def test_runtime_updates_and_recursion_are_kept(client: Any) -> None:
     client.put_function_recursion_config(FunctionName="run", RecursiveLoop="Allow")
     assert client.get_function_recursion_config(FunctionName="run")["RecursiveLoop"] == "Allow"
     assert refused(client.get_function_recursion_config, FunctionName="none")[2] == f"Function not found: {ARN}none"
+
+
+# ---- versions, aliases, and the end of a function --------------------------------------------------------------------
+
+def created(client: Any, name: str, **more: Any) -> str:
+    """A function of the API, with a version and the alias live of it; gives its ARN."""
+    create(client, name, **more)
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=client.publish_version(FunctionName=name)["Version"])
+    return ARN + name
+
+
+def test_versions_and_aliases_have_things_of_their_own_that_go_with_them(client: Any) -> None:
+    arn = created(client, "owner", Tags={"a": "b"})
+    mapping = client.create_event_source_mapping(FunctionName="owner:live", EventSourceArn="arn:aws:sqs:us-east-1:000000000000:owners")
+    assert mapping["FunctionArn"] == f"{arn}:live"
+    for qualifier in ({}, {"Qualifier": "1"}, {"Qualifier": "live"}):
+        name = qualifier.get("Qualifier", "none")
+        client.add_permission(FunctionName="owner", StatementId=name, Action="lambda:InvokeFunction", Principal="s3.amazonaws.com", **qualifier)
+        client.put_function_event_invoke_config(FunctionName="owner", MaximumRetryAttempts=1, **qualifier)
+    for qualifier in ({}, {"Qualifier": "live"}):
+        client.create_function_url_config(FunctionName="owner", AuthType="NONE", **qualifier)
+    statement, = json.loads(client.get_policy(FunctionName=f"{arn}:live")["Policy"])["Statement"]
+    assert (statement["Sid"], statement["Resource"]) == ("live", f"{arn}:live")
+    pages = list(client.get_paginator("list_function_url_configs").paginate(FunctionName="owner", PaginationConfig={"PageSize": 1}))
+    assert [page["FunctionUrlConfigs"][0]["FunctionArn"] for page in pages] == [arn, f"{arn}:live"]
+    pages = list(client.get_paginator("list_function_event_invoke_configs").paginate(FunctionName="owner", PaginationConfig={"PageSize": 2}))
+    assert [[config["FunctionArn"].rpartition(":")[2] for config in page["FunctionEventInvokeConfigs"]] for page in pages] == [["$LATEST", "1"], ["live"]]
+
+    client.delete_alias(FunctionName="owner", Name="live")
+    client.create_alias(FunctionName="owner", Name="live", FunctionVersion="1")
+    for call in (client.get_policy, client.get_function_url_config, client.get_function_event_invoke_config):
+        assert refused(call, FunctionName="owner", Qualifier="live")[:2] == (404, "ResourceNotFoundException")
+    client.delete_function(FunctionName="owner")
+    created(client, "owner")
+    assert client.list_tags(Resource=arn)["Tags"] == {}
+    for call in (client.get_policy, client.get_function_url_config, client.get_function_event_invoke_config):
+        assert refused(call, FunctionName="owner")[:2] == (404, "ResourceNotFoundException")
+    assert client.get_event_source_mapping(UUID=mapping["UUID"])["FunctionArn"] == f"{arn}:live"
+    client.delete_event_source_mapping(UUID=mapping["UUID"])
+
+
+def test_permissions_and_tags_are_part_of_a_revision(client: Any) -> None:
+    arn = created(client, "revised")
+
+    def revision(**qualifier: str) -> str:
+        found: str = client.get_function_configuration(FunctionName="revised", **qualifier)["RevisionId"]
+        return found
+
+    params = {"FunctionName": "revised", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"}
+    seen = [revision()]
+    client.tag_resource(Resource=arn, Tags={"a": "b"})
+    seen.append(revision())
+    client.add_permission(StatementId="a", RevisionId=seen[-1], **params)
+    seen.append(revision())
+    assert client.get_policy(FunctionName="revised")["RevisionId"] == seen[-1]
+    assert refused(client.add_permission, StatementId="b", RevisionId=seen[0], **params)[:2] == (412, "PreconditionFailedException")
+    client.remove_permission(FunctionName="revised", StatementId="a", RevisionId=seen[-1])
+    assert len({*seen, revision()}) == 4
+    before = client.get_alias(FunctionName="revised", Name="live")["RevisionId"]
+    client.add_permission(StatementId="a", Qualifier="live", RevisionId=before, **params)
+    after = client.get_alias(FunctionName="revised", Name="live")["RevisionId"]
+    assert before != after == client.get_policy(FunctionName="revised", Qualifier="live")["RevisionId"]
+
+
+def test_account_settings_count_functions_and_the_bytes_of_every_version_and_layer(server: Server) -> None:
+    client = server.client(region_name="ap-south-1")
+    assert client.get_account_settings()["AccountUsage"] == {"FunctionCount": 0, "TotalCodeSize": 0}
+    created(client, "counted")
+    size = client.get_function_configuration(FunctionName="counted")["CodeSize"]
+    layer = packed(python__any="")
+    client.publish_layer_version(LayerName="counted", Content={"ZipFile": layer})
+    client.put_function_concurrency(FunctionName="counted", ReservedConcurrentExecutions=10)
+    settings = client.get_account_settings()
+    assert settings["AccountUsage"] == {"FunctionCount": 1, "TotalCodeSize": 2 * size + len(layer)}
+    assert settings["AccountLimit"] == {
+        "TotalCodeSize": 80_530_636_800, "CodeSizeUnzipped": 262_144_000, "CodeSizeZipped": 52_428_800, "ConcurrentExecutions": 1000,
+        "UnreservedConcurrentExecutions": 990,
+    }
 
 
 # ---- lists, accounts, restarts ---------------------------------------------------------------------------------------

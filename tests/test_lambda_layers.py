@@ -10,19 +10,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.conftest import Serve, Server, start
+from tests.conftest import Serve, Server
+from tests.lambdas import create, refused, running
 
 LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:"
-ROLE = "arn:aws:iam::000000000000:role/any"
 HANDLER = """
 import os, sys
 import {module}
 
 def handler(event, context):
     files = {{name: open(os.path.join(os.environ["MICROLAM_OPT"], name)).read() for name in event.get("files", [])}}
-    return {{"answer": {module}.ANSWER, "files": files, "path": sys.path, "search": os.environ["PATH"]}}
+    found = {{name: os.environ.get(name, "") for name in ("PATH", "LD_LIBRARY_PATH")}}
+    return {{"answer": {module}.ANSWER, "files": files, "path": sys.path, **found}}
 """
 
 
@@ -30,15 +30,13 @@ def zipped(files: Mapping[str, str]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, text in files.items():
-            archive.writestr(name, text)
+            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)       # its date is fixed: the same files are the same bytes
     return packed.getvalue()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = start(tmp_path_factory.mktemp("functions"))
-    yield server
-    server.stop(signal.SIGKILL)
+    yield from running(tmp_path_factory.mktemp("functions"), {})
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +49,9 @@ def publish(client: Any, name: str, files: Mapping[str, str], **more: Any) -> di
     return published
 
 
-def create(client: Any, name: str, module: str, layers: list[str], runtime: str = "python3.12") -> None:
-    code = {"ZipFile": zipped({"app.py": HANDLER.format(module=module)})}
-    client.create_function(FunctionName=name, Runtime=runtime, Role=ROLE, Handler="app.handler", Code=code, Layers=layers)
-    client.get_waiter("function_active_v2").wait(FunctionName=name)
+def create_with(client: Any, name: str, module: str, layers: list[str]) -> None:
+    """A function that tells what it finds in its layers."""
+    create(client, name, HANDLER.format(module=module), Runtime="python3.12", Layers=layers)
 
 
 def invoke(client: Any, name: str, **event: Any) -> Any:
@@ -65,15 +62,13 @@ def invoke(client: Any, name: str, **event: Any) -> Any:
 
 
 def refusal(call: Any, **params: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    return caught.value.response["Error"]["Message"]
+    return refused(call, **params)[2]
 
 
 def test_a_layer_is_on_the_path_as_it_is_on_aws(client: Any) -> None:
     library = publish(client, "library", {"python/shared.py": "ANSWER = 1\n", "data/words.txt": "hello"})
     site = publish(client, "site", {"python/lib/python3.12/site-packages/shared.py": "ANSWER = 2\n", "bin/tool": ""})
-    create(client, "layered", "shared", [library["LayerVersionArn"]])
+    create_with(client, "layered", "shared", [library["LayerVersionArn"]])
     result = invoke(client, "layered", files=["data/words.txt"])
     assert (result["answer"], result["files"]) == (1, {"data/words.txt": "hello"})
 
@@ -85,21 +80,25 @@ def test_a_layer_is_on_the_path_as_it_is_on_aws(client: Any) -> None:
     task, packages, modules = (next(number for number, entry in enumerate(result["path"]) if entry.endswith(end))
                                for end in ("", "/python/lib/python3.12/site-packages", "/python"))
     assert task < packages < modules
-    assert result["search"].endswith("/bin")
+    assert result["PATH"].endswith("/bin")
+    assert result["LD_LIBRARY_PATH"] == ""
 
 
 def test_a_later_layer_lies_over_an_earlier_one_and_they_share_packages(client: Any) -> None:
     first = publish(client, "first", {"python/both/__init__.py": "", "python/both/one.py": "WHO = 'first'\n", "python/both/two.py": "WHO = 'first'\n"})
     second = publish(client, "second", {"python/both/two.py": "WHO = 'second'\n", "python/joined.py": "from both import one, two\nANSWER = one.WHO + two.WHO\n"})
-    create(client, "joined", "joined", [first["LayerVersionArn"], second["LayerVersionArn"]])
-    assert invoke(client, "joined")["answer"] == "firstsecond"
+    third = publish(client, "third", {"lib/libany.so": ""})
+    create_with(client, "joined", "joined", [layer["LayerVersionArn"] for layer in (first, second, third)])
+    result = invoke(client, "joined")
+    assert result["answer"] == "firstsecond"
+    assert result["LD_LIBRARY_PATH"].endswith("/lib")
 
 
 def test_a_version_keeps_its_layers_whatever_becomes_of_them(client: Any) -> None:
     one = publish(client, "kept", {"python/kept.py": "ANSWER = 1\n"})
     two = publish(client, "kept", {"python/kept.py": "ANSWER = 2\n"})
     assert (one["Version"], two["Version"]) == (1, 2)
-    create(client, "keeper", "kept", [one["LayerVersionArn"]])
+    create_with(client, "keeper", "kept", [one["LayerVersionArn"]])
     client.publish_version(FunctionName="keeper")
     client.update_function_configuration(FunctionName="keeper", Layers=[two["LayerVersionArn"]])
     client.delete_layer_version(LayerName="kept", VersionNumber=1)
@@ -111,6 +110,7 @@ def test_a_version_keeps_its_layers_whatever_becomes_of_them(client: Any) -> Non
         f"Layer version {one['LayerVersionArn']} does not exist.")
     assert client.get_function_configuration(FunctionName="keeper", Qualifier="1")["Layers"][0]["Arn"] == one["LayerVersionArn"]
     client.delete_layer_version(LayerName="kept", VersionNumber=2)
+    assert client.update_function_configuration(FunctionName="keeper", Description="on")["Layers"][0]["Arn"] == two["LayerVersionArn"]
     assert publish(client, "kept", {"python/kept.py": ""})["Version"] == 3
 
 
@@ -147,7 +147,7 @@ def test_layers_are_listed_by_what_they_suit_page_by_page(server: Server) -> Non
 
 def test_layers_that_a_function_cannot_have_are_refused_as_aws_does(client: Any) -> None:
     arns = [publish(client, f"one-of-six-{number}", {"python/x.py": ""})["LayerVersionArn"] for number in range(6)]
-    create(client, "picky", "json", [])
+    create_with(client, "picky", "json", [])
 
     def refused(layers: list[str]) -> str:
         return refusal(client.update_function_configuration, FunctionName="picky", Layers=layers)
@@ -158,8 +158,8 @@ def test_layers_that_a_function_cannot_have_are_refused_as_aws_does(client: Any)
     assert refused([LAYER + "none:1"]) == f"Layer version {LAYER}none:1 does not exist."
     assert refused([arns[0].replace("us-east-1", "eu-west-1")]) == (
         "Layers are not in the same region as the function. Layers are expected to be in region us-east-1.")
-    large = [publish(client, f"large-{number}", {"data/zeros": "0" * 1_000, "more": "\0" * 131_000_000})["LayerVersionArn"] for number in range(2)]
-    assert refused(large) .startswith("Function code combined with layers exceeds the maximum allowed size of 262144000 bytes. The actual size is 2620")
+    large = [publish(client, f"large-{number}", {"data/zeros": "0" * 1_000, "more": "\0" * 131_100_000})["LayerVersionArn"] for number in range(2)]
+    assert refused(large).startswith("Function code combined with layers exceeds the maximum allowed size of 262144000 bytes. The actual size is 2622")
 
 
 def test_what_is_no_layer_is_refused(client: Any) -> None:

@@ -1,15 +1,14 @@
 """Event source mappings through real boto3: what each kind of source has, what is refused, and what becomes of a mapping."""
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.conftest import Server, start, write
+from tests.conftest import Server
+from tests.lambdas import refused, running
 
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:worker"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:jobs"
@@ -20,11 +19,8 @@ TOPIC = "arn:aws:kafka:us-east-1:000000000000:cluster/main/11111111-1111-1111-11
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("functions")
-    write(folder, {f"{name}.py": "def handler(event, context): return 1\n" for name in ("worker", "other")})
-    server = start(folder)
-    yield server
-    server.stop(signal.SIGKILL)
+    files = {f"{name}.py": "def handler(event, context): return 1\n" for name in ("worker", "other")}
+    yield from running(tmp_path_factory.mktemp("functions"), files)
 
 
 @pytest.fixture
@@ -37,9 +33,7 @@ def client(server: Server) -> Iterator[Any]:
 
 
 def refusal(call: Any, **params: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    return caught.value.response["Error"]["Message"]
+    return refused(call, **params)[2]
 
 
 def told(reply: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +73,7 @@ def test_a_kafka_topic_keeps_how_its_brokers_are_reached(client: Any) -> None:
     brokers = {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["a:9092"]}}
     own = client.create_event_source_mapping(FunctionName="worker", SelfManagedEventSource=brokers, Topics=["orders"], StartingPosition="LATEST")
     assert own["SelfManagedEventSource"] == brokers
+    assert own["SelfManagedKafkaEventSourceConfig"] == {"ConsumerGroupId": own["UUID"]}
     assert "EventSourceArn" not in own
 
 

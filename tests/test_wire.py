@@ -246,6 +246,47 @@ async def test_the_headers_are_awss(site: Site) -> None:
     assert headers["x-amzn-RequestId"] == site.invoker.invoked[0][1].id
 
 
+# ---- the older and the newer form of it ------------------------------------------------------------------------------
+
+async def test_invoke_async_accepts_an_event(site: Site) -> None:
+    reply = await site.call("invoke_async", FunctionName="hello:live", InvokeArgs=b'{"a": 1}')
+    assert (reply["Status"], reply["ResponseMetadata"]["HTTPStatusCode"]) == (202, 202)
+    [invocation] = site.invoker.enqueued
+    assert (invocation.payload, invocation.qualifier, invocation.accepted_at is not None) == (b'{"a": 1}', "live", True)
+    assert (await site.refusal("invoke_async", FunctionName="missing", InvokeArgs=b"{}"))["Code"] == "ResourceNotFoundException"
+    assert (await site.refusal("invoke_async", FunctionName="hello", InvokeArgs=b"{"))["Code"] == "InvalidRequestContentException"
+
+
+def streamed(site: Site, **params: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    reply = site._call("invoke_with_response_stream", "lambda", "us-east-1", "test", "test", {"FunctionName": "hello", **params})
+    return reply, list(reply["EventStream"])
+
+
+async def test_a_reply_is_streamed_in_chunks_with_its_end_after_them(site: Site) -> None:
+    payload = b'"' + b"x" * 150_000 + b'"'
+    reply, events = await asyncio.to_thread(streamed, site, Payload=payload, LogType="Tail", Qualifier="live")
+    assert (reply["StatusCode"], reply["ExecutedVersion"], reply["ResponseStreamContentType"]) == (200, "1", "application/vnd.amazon.eventstream")
+    assert b"".join(event["PayloadChunk"]["Payload"] for event in events[:-1]) == payload
+    assert len(events) > 2
+    assert events[-1] == {"InvokeComplete": {"LogResult": base64.b64encode(b"a line\n").decode()}}
+
+
+async def test_a_failure_is_streamed_and_named_at_the_end(site: Site) -> None:
+    site.invoker.ends = lambda invocation: Outcome(status="failed", payload=b'{"errorMessage": "no"}')
+    _, events = await asyncio.to_thread(streamed, site)
+    assert events == [
+        {"PayloadChunk": {"Payload": b'{"errorMessage": "no"}'}},
+        {"InvokeComplete": {"ErrorCode": "Unhandled", "ErrorDetails": '{"errorMessage": "no"}'}},
+    ]
+
+
+async def test_a_streamed_call_is_refused_as_any_other(site: Site) -> None:
+    refusal = await site.refusal("invoke_with_response_stream", FunctionName="missing")
+    assert (refusal["Code"], refusal["Status"]) == ("ResourceNotFoundException", 404)
+    reply = await site.call("invoke_with_response_stream", FunctionName="hello", InvocationType="DryRun")
+    assert (reply["StatusCode"], site.invoker.invoked) == (204, [])
+
+
 # ---- Invoke: naming --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("name", "qualifier", "expected"), [
@@ -422,9 +463,16 @@ SCOPE = "AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/{}/aws4_request, Si
     ("GET", "/orders/2015-03-31", {}, False),
     ("POST", "/2015-03-31/functions/hello/invocations", {}, True),
     ("GET", "/2015-03-31x/functions", {}, False),
+    ("GET", "/2026-11-23/report", {}, False),
+    ("GET", "/2026-11-23/report", {"Authorization": SCOPE.format("lambda")}, False),
+    ("GET", "/2019-09-25/functions/hello/event-invoke-config", {}, True),
+    ("GET", "/2015-03-31/functions", {"Authorization": SCOPE.format("nothing-of-ours")}, True),
     ("POST", "/", {"X-Amz-Target": "Logs_20140328.DescribeLogGroups"}, True),
     ("POST", "/", {"Authorization": SCOPE.format("sts")}, True),
     ("POST", "/orders", {"Authorization": SCOPE.format("sts")}, False),
+    ("POST", "/", {"Authorization": SCOPE.format("iam")}, True),
+    ("POST", "/", {"Authorization": SCOPE.format("execute-api"), "X-Amz-Target": "Logs_20140328.DescribeLogGroups"}, False),
+    ("POST", "/", {"Content-Type": "application/x-www-form-urlencoded"}, False),
     ("POST", "/", {"Authorization": SCOPE.format("nothing-of-ours")}, False),
     ("GET", "/orders", {"Authorization": SCOPE.format("lambda")}, False),
     ("GET", "/orders", {"Authorization": "Bearer x"}, False),

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 from aiohttp import hdrs, web
 from multidict import istr
@@ -44,7 +45,7 @@ LIMITS = {"CreateFunction": CODE_LIMIT, "UpdateFunctionCode": CODE_LIMIT, "Publi
 CALLED = {"Invoke": "InvokeFunction"}
 
 _TARGET = istr("X-Amz-Target")
-_DATED = re.compile(r"/\d{4}-\d{2}-\d{2}(?:/|$)")
+_DATED = re.compile(r"/(\d{4}-\d{2}-\d{2})(?:[/?]|$)")
 _ACCOUNT = re.compile(r"\d{12}")
 
 
@@ -82,17 +83,27 @@ class Wire:
         authorization = headers.get(hdrs.AUTHORIZATION)
         if (authorization is not None and authorization.startswith("AWS4-")) or "X-Amz-Credential=" in target:
             return self._wants_signed(target, _TARGET in headers, authorization)
-        return _TARGET in headers or (target.startswith("/2") and _DATED.match(target) is not None)
+        return _TARGET in headers or (target.startswith("/2") and self._is_known(target))
 
     def _wants_signed(self, target: str, targeted: bool, authorization: str | None) -> bool:
         path, _, query = target.partition("?")
         scope = claimed_scope(authorization, query)
         if scope is not None and scope.service == "execute-api":
             return False
-        if targeted or _DATED.match(path):
+        if targeted or self._is_known(path):
             return True
         service = self._service(scope.service) if scope is not None else None
         return service is not None and service.reaches(path)
+
+    def _is_known(self, path: str) -> bool:
+        """Whether a path begins with a date that is one of AWS's, of which its APIs have the versions."""
+        dated = _DATED.match(path)
+        return dated is not None and dated[1] in self._dates
+
+    @cached_property
+    def _dates(self) -> frozenset[str]:
+        uris = [uri for service in filter(None, map(self._service, self._names)) for uri in service.table.uris]
+        return frozenset(dated[1] for dated in map(_DATED.match, uris) if dated)
 
     def _service(self, name: str) -> Service | None:
         """The service with this signing name; None where we have no table of it. Tables are read when they are first asked for."""
@@ -210,7 +221,6 @@ class Wire:
             raise SignatureRefused(service.protocol, reason=f"Credential should be scoped to correct service: '{service.signing_name}'. ")
         if not is_valid(signed, signature, secret):
             raise SignatureWrong(service.protocol)
-
 
     def _secret(self, access_key: str, session: Session | None) -> str | None:
         """The secret that belongs to an access key; None where it is nobody's."""

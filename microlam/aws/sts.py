@@ -29,7 +29,10 @@ async def assume_role(call: Call, params: Params) -> Params:
     if role is not None and seconds > role.longest:
         raise Invalid(reason="The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
     role_id = role.id if role is not None else entity_id("AROA", arn)
-    session = await call.sessions.open(arn, role_id, params["RoleSessionName"], seconds, call.now)
+    session = await call.sessions.open(
+        arn, role_id, params["RoleSessionName"], seconds, call.now, policy=params.get("Policy"),
+        policies=[policy["arn"] for policy in params.get("PolicyArns", ())],
+    )
     return {
         "Credentials": {
             "AccessKeyId": session.access_key, "SecretAccessKey": session.secret_key, "SessionToken": session.token, "Expiration": session.expires_at,

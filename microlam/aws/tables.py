@@ -284,6 +284,12 @@ class Table:
         """Error code → the name of its shape."""
         return {raw.get("error", {}).get("code", name): name for name, raw in self.raw["shapes"].items() if raw.get("exception")}
 
+    @property
+    def uris(self) -> Iterable[str]:
+        """The paths of every operation of a REST service, answered or not."""
+        yield from (raw["http"]["requestUri"] for raw in self.raw["operations"].values())
+        yield from (where.partition(" ")[2] for where in self.raw.get("unsupported", {}).values())
+
     @cached_property
     def routes(self) -> Routes:
         answered = [Route(name, raw["http"]["method"], raw["http"]["requestUri"], self._needed(raw)) for name, raw in self.raw["operations"].items()]

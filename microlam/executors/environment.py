@@ -39,6 +39,7 @@ def environment_of(
         "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
         "AWS_SESSION_TOKEN": credentials.session_token,
         "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",    # no name server knows of stream-127.0.0.1
         "LAMBDA_TASK_ROOT": version.root,
         "LAMBDA_RUNTIME_DIR": runtime,
         "MICROLAM": "1",

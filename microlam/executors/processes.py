@@ -22,7 +22,8 @@ from pathlib import Path
 
 from microlam.executors import Credentials, ExecutorStatistics, logs, memory
 from microlam.executors.cgroups import Group, find_groups
-from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of, site_packages
+from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
+from microlam.executors.interpreters import Interpreter, Interpreters
 from microlam.executors.lasting import Lasting
 from microlam.executors.worker import NeverBegun, Place, Worker
 from microlam.executors.zygotes import Zygote
@@ -75,14 +76,14 @@ class Processes:
 
     def __init__(
         self, scratch: Path, *, base_environment: Mapping[str, str], endpoint_url: str, credentials: Credentials, limit: int = 100, idle: float = 300.0,
-        log_limit: int = 1 << 20, interpreters: Mapping[str, str] | None = None, mend: Callable[[str], Awaitable[None]] | None = None,
+        log_limit: int = 1 << 20, interpreters: Interpreters | None = None, mend: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._scratch = scratch.absolute()
         self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
         self._limit, self._idle, self._log_limit = limit, idle, log_limit
         self.lasting = Lasting(asyncio.get_running_loop())
         self._mend = mend                                   # have the code in a folder be what it was, before a worker starts from it
-        self._interpreters = dict(interpreters or {})       # runtime → interpreter; else the server's own
+        self._interpreters = interpreters or Interpreters()     # that knows none but the server's own
         self._pools: dict[str, Pool] = {}
         self._retired: set[Pool] = set()
         self._workers: dict[Worker, Pool] = {}
@@ -101,7 +102,6 @@ class Processes:
         self._left_groups: list[Group] = []
         self._temporary: Path | None = None
         self._runtime = str(self._scratch / "runtime")
-        self._site = site_packages()
         self._closed = False
 
     # ---- the executor's verbs -----------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class Processes:
 
     def prepare(self) -> None:
         """Start the default zygote ahead of the first invocation; nobody need wait for it."""
-        self._zygote(sys.executable, ())
+        self._zygote(self._interpreters.own, ())
 
     async def close(self) -> None:
         """Kill every worker with all below it, and end the zygotes."""
@@ -277,8 +277,9 @@ class Processes:
         try:
             if self._mend is not None:
                 await self._mend(pool.version.root)
-            zygote = await self._zygote_of(pool)
-            worker = self._worker(pool, zygote)
+            interpreter = await self._interpreters.find(pool.version.runtime)
+            zygote = await self._zygote_of(pool, interpreter)
+            worker = self._worker(pool, zygote, interpreter)
         except BaseException:
             self._granted -= 1
             self._serve_waiting()
@@ -292,16 +293,16 @@ class Processes:
             self._tidy_later()
         return worker
 
-    def _worker(self, pool: Pool, zygote: Zygote) -> Worker:
+    def _worker(self, pool: Pool, zygote: Zygote, interpreter: Interpreter) -> Worker:
         version, number = pool.version, next(self._numbers)
         folder = self._temporary_folder() / str(number)
         folder.mkdir(mode=0o700)
         place = Place(number=number, folder=str(folder), log_stream=new_log_stream(version))
-        worker = Worker(version, place, zygote, self, log_limit=self._log_limit)
-        worker.start(self._configuration(pool, place, zygote), fresh=pool.fresh)
+        worker = Worker(version, place, zygote, self, log_limit=self._log_limit, notice=interpreter.notice)
+        worker.start(self._configuration(pool, place, interpreter), fresh=pool.fresh)
         return worker
 
-    def _configuration(self, pool: Pool, place: Place, zygote: Zygote) -> dict[str, object]:
+    def _configuration(self, pool: Pool, place: Place, interpreter: Interpreter) -> dict[str, object]:
         """All that a worker is told about itself."""
         version = pool.version
         return {
@@ -311,15 +312,14 @@ class Processes:
             ),
             "context": context_of(version, place.log_stream),
             "handler": version.handler, "root": os.path.abspath(version.root), "source": version.source, "path": version.path,
-            "site": self._site_of(zygote.interpreter), "bytecode": pool.bytecode,
+            "site": self._site_of(interpreter), "bytecode": pool.bytecode,
             "timeout": version.timeout, "log_format": version.log_format, "log_limit": self._log_limit,
         }
 
     # ---- zygotes ------------------------------------------------------------------------------------------------
 
-    async def _zygote_of(self, pool: Pool) -> Zygote:
+    async def _zygote_of(self, pool: Pool, interpreter: Interpreter) -> Zygote:
         version = pool.version
-        interpreter = self._interpreters.get(version.runtime, sys.executable)
         zygote = self._zygote(interpreter, pool.preload)
         if pool.preload:
             await zygote.ready
@@ -329,21 +329,21 @@ class Processes:
                 zygote = self._zygote(interpreter, ())
         return zygote
 
-    def _zygote(self, interpreter: str, preload: tuple[str, ...]) -> Zygote:
-        zygote = self._zygotes.get((interpreter, preload))
+    def _zygote(self, interpreter: Interpreter, preload: tuple[str, ...]) -> Zygote:
+        zygote = self._zygotes.get((interpreter.path, preload))
         if zygote is None or not zygote.alive:
             if zygote is not None:
                 self._dismissed.append(zygote)
             self._temporary_folder()
             # Almost empty: /proc/self/environ of every worker shows it.
             environment = {name: value for name, value in self._base.items() if name in ("LANG", "LC_ALL", "LC_CTYPE")} or {"LANG": "C.UTF-8"}
-            zygote = Zygote(interpreter, preload, environment=environment, site=self._site_of(interpreter))
-            self._zygotes[interpreter, preload] = zygote
+            zygote = Zygote(interpreter.path, preload, environment=environment, site=self._site_of(interpreter))
+            self._zygotes[interpreter.path, preload] = zygote
         return zygote
 
-    def _site_of(self, interpreter: str) -> list[str]:
+    def _site_of(self, interpreter: Interpreter) -> list[str]:
         # `runtime` holds microlam and nothing else: handlers may import its decorators, also on an interpreter that has it not installed.
-        return [*self._site, self._runtime] if interpreter == sys.executable else [self._runtime]
+        return [*interpreter.site, self._runtime]
 
     # ---- what workers tell --------------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ class Place:
 class Worker:
     """One process that runs one version, one invocation at a time."""
 
-    def __init__(self, version: Version, place: Place, zygote: Zygote, keeper: Keeper, *, log_limit: int) -> None:
+    def __init__(self, version: Version, place: Place, zygote: Zygote, keeper: Keeper, *, log_limit: int, notice: str = "") -> None:
         self.version, self.place = version, place
         self.pid = 0
         self.since = datetime.now(UTC)
@@ -73,6 +73,7 @@ class Worker:
         self._runtime = self._runtime_name = ""
         self._init: float | None = None
         self._init_output = b""
+        self._notice = f"[microlam] {notice}\n".encode() if notice else b""     # stands in the worker's first log
         self._ready = self._gone = self._deaf = self._unread = self._overdue = False
         self._cold = True
         self._invocation: Invocation | None = None
@@ -358,7 +359,7 @@ class Worker:
         else:
             log = logs.log_of(logs.Run(
                 version=version, id=id, duration=duration, memory=self.peak, output=output, dropped=dropped, first=self.invocations == 0,
-                runtime=self._runtime, init=init, init_output=self._init_output, init_failed=init_failed, error=error, sentence=sentence,
+                runtime=self._runtime, init=init, init_output=self._notice + self._init_output, init_failed=init_failed, error=error, sentence=sentence,
             ))
         outcome = Outcome(
             status=status, payload=payload, version=version.number, logs=log, started_at=self._began_at, duration=duration, init=init,
@@ -366,7 +367,7 @@ class Worker:
         )
         self._invocation = self._waiter = None
         self.load -= 1
-        self._init_output = b""
+        self._init_output = self._notice = b""
         self._cold = False
         self.invocations += 1
         if waiter is not None and not waiter.done():

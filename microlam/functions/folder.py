@@ -17,7 +17,7 @@ from typing import Protocol
 from microlam.errors import FunctionNotFound, MicrolamError
 from microlam.functions.declared import settle_routes, triggers_of
 from microlam.functions.live import Live
-from microlam.functions.looking import Looker, Plan, Seen
+from microlam.functions.looking import Looker, Plan, Seen, python_of
 from microlam.functions.watching import Watcher
 from microlam.model import LATEST, Invocation, Outcome, Trigger, Version, function_arn
 from microlam.packages import Packages, Stamp, stamp_of
@@ -56,20 +56,21 @@ class FolderFunctions:
     """Every function of a folder: each is the `$LATEST` that its files make.
 
     `warm` starts a worker that imports a version and tells what went wrong; `retire` ends a version's workers once they are done;
-    `is_warm` says whether a version has workers, which is when new code is imported before anyone asks for it; `bucket_folder` tells where a bucket is.
+    `is_warm` says whether a version has workers, which is when new code is imported before anyone asks for it; `bucket_folder` tells where a bucket is,
+    `interpreter` which Python a runtime runs on.
     """
 
     def __init__(
         self, folder: Path, data: Path, *, region: str, account: str, triggers: TriggerTable,
         warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Awaitable[None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
-        bucket_folder: Callable[[str], Path] = Path,
+        bucket_folder: Callable[[str], Path] = Path, interpreter: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
         self._region, self._account = region, account
         self._triggers, self._warm, self._retire, self._is_warm, self._say = triggers, warm, retire, is_warm, say
         folder, data = folder.resolve(), data.resolve()
         self._packages = Packages(data / "packages")
-        self._requirements = Requirements(data / "requirements", say)
+        self._requirements = Requirements(data / "requirements", say, interpreter)
         apart = frozenset(path.resolve() for path in (data, env_vars) if path)
         self._looker = Looker(folder, apart, env_vars, self._requirements, self._packages, bucket_folder)
         self._watcher = Watcher(poll=poll, say=say)
@@ -189,7 +190,7 @@ class FolderFunctions:
         """Install what a function requires; where that fails it runs without, and says why."""
         try:
             if plan.requirements is not None:
-                await self._requirements.install(plan.requirements)
+                await self._requirements.install(plan.requirements, python_of(plan.found))
         except RequirementsFailed as error:
             return error
         return None

@@ -5,6 +5,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from microlam.functions.folder import FolderFunctions, Function, TriggerTable
 from microlam.functions.provisioning import Provisioning
 from microlam.functions.shelves import Documents, Shelf, Shelves, latest_first
 from microlam.functions.snapshot import ACTIVE, Change, Snapshot
-from microlam.model import LATEST, Alias, Invocation, Outcome, Version, chosen_version, function_arn
+from microlam.model import LATEST, OWN_RUNTIME, Alias, Invocation, Outcome, Version, chosen_version, function_arn
 from microlam.packages import zip_of
 
 Forgotten = Callable[[str, str | None], Awaitable[None]]
@@ -26,7 +27,8 @@ class Registry:
     """Every function, to be looked up and looked at.
 
     `warm` starts a worker that imports a version and tells what went wrong; `retire` ends a version's workers once they are done;
-    `is_warm` says whether a version has workers; `bucket_folder` tells where a bucket is; `layer_folder` where layers, by ARN, are unpacked together.
+    `is_warm` says whether a version has workers; `bucket_folder` tells where a bucket is; `layer_folder` where layers, by ARN, are unpacked together;
+    `interpreter` says which Python a runtime runs on, and `runtime_warning` what is wrong with it.
     What is in `forgotten` is told when a function, or one of its versions or aliases, is deleted.
     """
 
@@ -35,14 +37,16 @@ class Registry:
         warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Coroutine[object, object, None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
         bucket_folder: Callable[[str], Path] = Path, layer_folder: Callable[[Sequence[str]], Awaitable[str]] | None = None,
+        runtime_warning: Callable[[str], str] = lambda runtime: "", interpreter: Callable[[str], Awaitable[str]] | None = None,
         clock: Clock | None = None, seed: int | None = None,
     ) -> None:
-        self._region, self._account, self._warm, self._retire, self._layer_folder = region, account, warm, retire, layer_folder
+        self._region, self._account, self._warm, self._retire = region, account, warm, retire
+        self._layer_folder, self._runtime_warning = layer_folder, runtime_warning
         self._clock: Clock = clock or SystemClock()
         self._dice = random.Random(seed).random
         self._folder = FolderFunctions(
             folder, data, region=region, account=account, triggers=triggers, warm=warm, retire=retire, say=say, env_vars=env_vars, poll=poll,
-            is_warm=is_warm, bucket_folder=bucket_folder,
+            is_warm=is_warm, bucket_folder=bucket_folder, interpreter=interpreter,
         )
         self._archives = Archives(data.resolve() / "code")
         self._shelves = Shelves(store, self._clock)
@@ -69,7 +73,13 @@ class Registry:
         """Every function that has a `$LATEST`, by ARN."""
         shelves = [shelf for shelf in self._shelves.by_arn.values() if shelf.arn not in self._folder]
         created = [_created(shelf.latest, shelf.loaded.get(LATEST)) for shelf in shelves if shelf.latest]
-        return sorted([*self._folder.all(), *created], key=lambda function: function.arn)
+        return sorted(map(self._warned, [*self._folder.all(), *created]), key=lambda function: function.arn)
+
+    def _warned(self, function: Function) -> Function:
+        """With what is wrong with the Python that its runtime runs on."""
+        inprocess = function.latest.executor == "inprocess"
+        warning = self._runtime_warning(OWN_RUNTIME if inprocess else function.latest.runtime)
+        return replace(function, warnings=(*function.warnings, warning)) if warning else function
 
     def bereft(self) -> Sequence[str]:
         """The ARNs of functions whose file is gone, and of which there are versions still."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from microlam.archives import UNPACKED_LIMIT, Archives
+from microlam.archives import UNPACKED_LIMIT, Archives, size_unpacked
 from microlam.errors import InvalidParameter
 from microlam.model import region_of
 from microlam.resources.belongings import Belongings, Owned
@@ -71,10 +71,9 @@ class Layers:
     async def publish(self, version: LayerVersion, content: bytes) -> LayerVersion:
         """Keep a zip as the next version of a layer; a number is never used again. The version says all but its number, hash and sizes."""
         archive = await asyncio.to_thread(self._archives.keep, content)
-        unpacked = await asyncio.to_thread(self._archives.unpacked, archive.sha256)
         async with self._kept.changing:
             number = max((owned.thing.number for owned in await self._kept.of(version.arn)), default=0) + 1
-            version = dataclasses.replace(version, number=number, sha256=archive.sha256, size=archive.size, unpacked=unpacked)
+            version = dataclasses.replace(version, number=number, sha256=archive.sha256, size=archive.size, unpacked=size_unpacked(content))
             await self._kept.keep(version.arn, str(number), version)
         return version
 

@@ -48,9 +48,9 @@ class LogGroup:
 
     @property
     def function(self) -> str:
-        """The ARN of the function whose logs it shows."""
+        """The ARN of the function whose logs it shows; of none, for a group of another name."""
         account, _, region = self.owner.partition(":")
-        return function_arn(self.name.removeprefix(PREFIX), region, account)
+        return function_arn(self.name.removeprefix(PREFIX) if self.name.startswith(PREFIX) else "", region, account)
 
     def begins(self, now: datetime) -> int:
         """When what it shows now begins, in microseconds: what is older than its retention is not shown."""
@@ -111,7 +111,7 @@ class LogGroups:
         """The groups of an account in a region, by name."""
         groups = {group.name: group for group in await self._kept.of(owner)}
         account, _, region = owner.partition(":")
-        for row in await self._store.log_groups(function_arn("", region, account)):
+        for row in await self._store.logs.groups(function_arn("", region, account)):
             name = PREFIX + row.arn.rpartition(":")[2]
             group = groups.get(name) or LogGroup(name=name, owner=owner, created_at=row.created_at)
             groups[name] = dataclasses.replace(group, created_at=min(group.created_at, row.created_at), since=row.created_at, size=row.size)
@@ -140,7 +140,7 @@ class LogGroups:
         """Delete a group; what was logged in it is shown no more, and stays on record."""
         async with self._kept.changing:
             group = await self.find(owner, name)
-            await self._store.forget_logs(group.function)
+            await self._store.logs.forget(group.function)
             await self._kept.remove(group)
 
     # ---- events -------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ class LogGroups:
         """A page of the events that are looked for; a long search may stop early and say where to go on."""
         found, room, deadline = list[LogEvent](), PAGE_BYTES, time.monotonic() + PATIENCE
         while True:
-            logs = await self._store.logs(
+            logs = await self._store.logs.read(
                 group.function, search.start, search.since, search.until, AT_ONCE, streams=search.streams, begin=search.begin, backward=search.backward,
             )
             for event in await asyncio.to_thread(_shown, logs, search):
@@ -166,7 +166,7 @@ class LogGroups:
 
     async def stream(self, group: LogGroup, name: str) -> LogStreamRow:
         """One stream of a group; raises LogsNotFound."""
-        found = await self._store.log_stream(group.function, name) if group.name.startswith(PREFIX) else None
+        found = await self._store.logs.stream(group.function, name)
         if found is None:
             raise LogsNotFound(thing="stream")
         return found
@@ -176,12 +176,10 @@ class LogGroups:
         self, group: LogGroup, limit: int, *, begin: str = "", after: tuple[int, str] | None = None, by_time: bool = False, descending: bool = False,
     ) -> list[LogStreamRow]:
         """The streams of a group in the order of their names, or of their last logs, past one of them (microseconds and name)."""
-        if not group.name.startswith(PREFIX):
-            return []
         if by_time:
-            return await self._store.log_streams_by_time(group.function, limit, after=after, descending=descending)
+            return await self._store.logs.streams_by_time(group.function, limit, after=after, descending=descending)
         name = after[1] if after else None
-        return await self._store.log_streams_by_name(group.function, limit, begin=begin, after=name, descending=descending)
+        return await self._store.logs.streams_by_name(group.function, limit, begin=begin, after=name, descending=descending)
 
 
 def events_of(logged: Logged) -> list[LogEvent]:

@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from microlam.errors import EntityExists, EntityInUse, EntityNotFound, InvalidParameter, TooMany
 from microlam.resources.kept import Kept
-from microlam.resources.policies import Policies, Policy, new_entity_id
+from microlam.resources.policies import Policies, Policy
 from microlam.resources.statements import check_policy, check_trust
 from microlam.store import Document, Store
 
@@ -75,31 +74,20 @@ class Roles:
 
     # ---- changing -----------------------------------------------------------------------------------------------
 
-    async def create(self, account: str, name: str, trust: str, now: datetime, *, path: str = "/", **facts: Any) -> Role:
-        """A new role; `facts` are further fields of Role."""
-        check_trust(trust)
+    async def create(self, role: Role) -> None:
+        """Keep a new role."""
+        check_trust(role.trust)
         async with self._kept.changing:
-            if await self.get(account, name) is not None:
-                raise EntityExists(reason=f"Role with name {name} already exists.")
-            arn = f"arn:aws:iam::{account}:role{path}{name}"
-            return await self._kept.put(Role(name=name, arn=arn, id=new_entity_id("AROA"), path=path, trust=trust, created_at=now, **facts))
+            if await self.get(role.account, role.name) is not None:
+                raise EntityExists(reason=f"Role with name {role.name} already exists.")
+            await self._kept.put(role)
 
-    async def update(self, account: str, name: str, **facts: Any) -> Role:
-        """Change fields of a role."""
-        if "trust" in facts:
-            check_trust(facts["trust"])
+    async def change(self, account: str, name: str, change: Callable[[Role], Role]) -> None:
+        """Keep a role as `change` makes it."""
         async with self._kept.changing:
-            return await self._kept.put(dataclasses.replace(await self.find(account, name), **facts))
-
-    async def tag(self, account: str, name: str, tags: Mapping[str, str]) -> None:
-        async with self._kept.changing:
-            role = await self.find(account, name)
-            await self._kept.put(dataclasses.replace(role, tags={**role.tags, **tags}))
-
-    async def untag(self, account: str, name: str, names: Iterable[str]) -> None:
-        async with self._kept.changing:
-            role = await self.find(account, name)
-            await self._kept.put(dataclasses.replace(role, tags={key: value for key, value in role.tags.items() if key not in set(names)}))
+            role = change(await self.find(account, name))
+            check_trust(role.trust)
+            await self._kept.put(role)
 
     async def remove(self, account: str, name: str) -> None:
         """Delete a role that has no policies any more."""
@@ -116,23 +104,28 @@ class Roles:
     async def attach(self, account: str, name: str, policy: str) -> None:
         """Hang a managed policy on a role; once is enough."""
         check_policy_arn(policy)
-        async with self._kept.changing:
-            role = await self.find(account, name)
-            if await self._policies.get(policy) is None:
-                raise EntityNotFound(reason=f"Policy {policy} does not exist or is not attachable.")
-            if policy not in role.attached:
-                if len(role.attached) >= ATTACHED_LIMIT:
-                    raise TooMany(reason=f"Cannot exceed quota for PoliciesPerRole: {ATTACHED_LIMIT}")
-                await self._kept.put(dataclasses.replace(role, attached=(*role.attached, policy)))
+        await self.find(account, name)
+        if await self._policies.get(policy) is None:
+            raise EntityNotFound(reason=f"Policy {policy} does not exist or is not attachable.")
+
+        def having(role: Role) -> Role:
+            attached = role.attached if policy in role.attached else (*role.attached, policy)
+            if len(attached) > ATTACHED_LIMIT:
+                raise TooMany(reason=f"Cannot exceed quota for PoliciesPerRole: {ATTACHED_LIMIT}")
+            return dataclasses.replace(role, attached=attached)
+
+        await self.change(account, name, having)
 
     async def detach(self, account: str, name: str, policy: str) -> None:
         """Take a managed policy off a role."""
         check_policy_arn(policy)
-        async with self._kept.changing:
-            role = await self.find(account, name)
+
+        def without(role: Role) -> Role:
             if policy not in role.attached:
                 raise EntityNotFound(reason=f"Policy {policy} was not found.")
-            await self._kept.put(dataclasses.replace(role, attached=tuple(each for each in role.attached if each != policy)))
+            return dataclasses.replace(role, attached=tuple(each for each in role.attached if each != policy))
+
+        await self.change(account, name, without)
 
     async def attached(self, account: str, name: str) -> list[Policy]:
         """The managed policies of a role."""
@@ -149,15 +142,15 @@ class Roles:
     async def put_inline(self, account: str, name: str, policy: str, document: str) -> None:
         """Give a role a policy of its own, in place of one of the same name."""
         check_policy(document)
-        async with self._kept.changing:
-            role = await self.find(account, name)
-            await self._kept.put(dataclasses.replace(role, inline={**role.inline, policy: document}))
+        await self.change(account, name, lambda role: dataclasses.replace(role, inline={**role.inline, policy: document}))
 
     async def remove_inline(self, account: str, name: str, policy: str) -> None:
-        async with self._kept.changing:
-            role = await self.find(account, name)
+        """Take a policy of its own from a role."""
+        def without(role: Role) -> Role:
             role.policy(policy)
-            await self._kept.put(dataclasses.replace(role, inline={key: value for key, value in role.inline.items() if key != policy}))
+            return dataclasses.replace(role, inline={key: value for key, value in role.inline.items() if key != policy})
+
+        await self.change(account, name, without)
 
 
 def check_policy_arn(arn: str) -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from microlam.resources.kept import Kept
 from microlam.resources.policies import new_entity_id
+from microlam.resources.statements import check_policy
 from microlam.store import Document, Store
 
 REMEMBERED = timedelta(days=1)      # after they ceased to hold, so that their users hear why
@@ -24,6 +26,8 @@ class Session:
     role_id: str
     name: str
     expires_at: datetime
+    policy: str | None = None           # what limits it beyond the role: a document, and managed policies by ARN
+    policies: tuple[str, ...] = ()
 
     @property
     def account(self) -> str:
@@ -49,12 +53,16 @@ class Sessions:
         """The session with this key; None where it is none of ours. It may have expired."""
         return await self._kept.get("", access_key)
 
-    async def open(self, role: str, role_id: str, name: str, seconds: float, now: datetime) -> Session:
+    async def open(
+        self, role: str, role_id: str, name: str, seconds: float, now: datetime, *, policy: str | None = None, policies: Sequence[str] = (),
+    ) -> Session:
         """New keys for a role; on disk when this returns."""
+        if policy is not None:
+            check_policy(policy)
         gone = [each for each in await self._kept.everything() if each.expires_at + REMEMBERED < now]
         return await self._kept.put(instead_of=gone, thing=Session(
             access_key="ASIA" + new_entity_id("")[:16], secret_key=secrets.token_urlsafe(30), token=secrets.token_urlsafe(192), role=role, role_id=role_id,
-            name=name, expires_at=now.replace(microsecond=0) + timedelta(seconds=seconds),
+            name=name, expires_at=now.replace(microsecond=0) + timedelta(seconds=seconds), policy=policy, policies=tuple(policies),
         ))
 
 
@@ -66,4 +74,4 @@ def _document_of(session: Session) -> Document:
 
 def _session_of(document: Document) -> Session:
     body = document.body
-    return Session(**{**body, "expires_at": datetime.fromisoformat(body["expires_at"])})
+    return Session(**{**body, "expires_at": datetime.fromisoformat(body["expires_at"]), "policies": tuple(body["policies"])})

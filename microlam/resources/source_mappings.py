@@ -69,7 +69,7 @@ def kind_of(source: str | None, *, self_managed: bool) -> str | None:
     """What sort of source an ARN names; None: none that a function can be given the records of."""
     if source is None:
         return "self-managed-kafka" if self_managed else None
-    service, resource = source.split(":")[2], source.partition(":")[2].split(":", 4)[-1]
+    _, _, service, _, _, resource = source.split(":", 5)
     match service:
         case "sqs" | "kafka" | "mq":
             return service

@@ -16,6 +16,12 @@ class _Tags:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Raise InvalidParameter where these are more than one thing may have."""
+    if len(tags) > LIMIT:
+        raise InvalidParameter(reason=f"Number of tags exceeds resource tag limit of {LIMIT}.")
+
+
 class Tags:
     """The tags of everything that can have some, by its ARN."""
 
@@ -37,9 +43,8 @@ class Tags:
             await self._keep(arn, {name: value for name, value in (await self.of(arn)).items() if name not in names})
 
     async def _keep(self, arn: str, tags: Mapping[str, str]) -> None:
-        if len(tags) > LIMIT:
-            raise InvalidParameter(reason=f"Number of tags exceeds resource tag limit of {LIMIT}.")
-        await (self._kept.keep(arn, "", _Tags(dict(sorted(tags.items())))) if tags else self.forget(arn))
+        check_tags(tags)
+        await self._kept.keep(arn, "", _Tags(dict(sorted(tags.items()))))
 
     async def forget(self, arn: str) -> None:
         """Forget all tags of a thing: it is gone."""

@@ -20,21 +20,9 @@ from microlam.model import Invocation, Outcome
 from microlam.store import rows
 from microlam.store.changes import Changes
 from microlam.store.database import Step, Undone, read_queries
+from microlam.store.logs import Logged, LogGroupRow, LogPlace, Logs, LogStreamRow
 from microlam.store.recorder import Recorder
-from microlam.store.rows import (
-    Document,
-    InvocationFilter,
-    Logged,
-    LogGroupRow,
-    LogPlace,
-    LogStreamRow,
-    ObjectRow,
-    Page,
-    Record,
-    Running,
-    full_record_json,
-    record_json,
-)
+from microlam.store.rows import Document, InvocationFilter, ObjectRow, Page, Record, Running, full_record_json, record_json
 from microlam.store.sqlite import Sqlite
 
 __all__ = [
@@ -44,8 +32,6 @@ __all__ = [
 
 _HERE = Path(__file__).parent
 _NEWEST = b"\xff" * 17
-_LAST_NAME = "\U0010ffff"
-_LAST_TIME = 1 << 62
 _CANDIDATES = 500               # rows looked at in one go where a filter has no index of its own
 _PATIENCE = 1.0                 # seconds a search looks on; then the page says where to go on
 _SEARCH_LIMIT = 1000            # characters
@@ -62,6 +48,7 @@ class Store:
         self._database = database
         self._changes = Changes(functions)
         self._recorder = Recorder(database, self._changes.note, unwritten)
+        self.logs = Logs(database, self._recorder.write, self._settle)
 
     @classmethod
     async def open(cls, folder: Path, *, unwritten: int = 10_000) -> Self:
@@ -202,65 +189,6 @@ class Store:
         examined, last, _ = found[0]
         return examined, last, [record for _, _, record in found if record is not None]
 
-    # ---- logs ----------------------------------------------------------------------------------------------------
-
-    async def log_groups(self, begin: str) -> list[LogGroupRow]:
-        """The functions that have logged something and whose ARNs begin so, by ARN."""
-        await self._settle()
-        return await self._database.rows("log_groups", rows.log_group_of, begin=begin)
-
-    async def log_stream(self, arn: str, name: str) -> LogStreamRow | None:
-        """One log stream of a function."""
-        await self._settle()
-        found = await self._database.rows("log_stream", rows.log_stream_of, arn=arn, name=name)
-        return found[0] if found else None
-
-    async def log_streams_by_name(self, arn: str, limit: int, *, begin: str = "", after: str | None = None, descending: bool = False) -> list[LogStreamRow]:
-        """A function's log streams whose names begin so, in the order of their names, past one of them."""
-        await self._settle()
-        if descending:
-            return await self._database.rows("log_streams_down", rows.log_stream_of, arn=arn, limit=limit, begin=begin, name=after or _LAST_NAME)
-        return await self._database.rows("log_streams_up", rows.log_stream_of, arn=arn, limit=limit, begin=begin, name=after or "")
-
-    async def log_streams_by_time(self, arn: str, limit: int, *, after: tuple[int, str] | None = None, descending: bool = False) -> list[LogStreamRow]:
-        """A function's log streams in the order of their last logs, past one of them (microseconds and name)."""
-        await self._settle()
-        if descending:
-            at, name = after or (_LAST_TIME, _LAST_NAME)
-            return await self._database.rows("log_streams_newest", rows.log_stream_of, arn=arn, limit=limit, at=at, name=name)
-        at, name = after or (0, "")
-        return await self._database.rows("log_streams_oldest", rows.log_stream_of, arn=arn, limit=limit, at=at, name=name)
-
-    async def logs(
-        self, arn: str, start: LogPlace, since: int, until: int, limit: int, *, streams: Sequence[str] | None = None, begin: str = "", backward: bool = False,
-    ) -> list[Logged]:
-        """What a function logged since one instant and before another (microseconds), from `start` on or backwards: all, or that of some streams by name, or
-        of those whose names begin so."""
-        await self._settle()
-        # The range leads straight to `start`: what comes before it is not even looked at.
-        since, until = (since, min(until, start.at + 1)) if backward else (max(since, start.at), until)
-        numbers = None
-        if streams is not None or begin:
-            found = await self._stream_numbers(arn, streams, begin)
-            if not found:
-                return []
-            numbers = orjson.dumps([number for number, _, _ in found]).decode()
-            since, until = max(since, min(first for _, first, _ in found)), min(until, max(last for _, _, last in found) + 1)
-        return await self._database.rows(
-            "logs_back" if backward else "logs_on", rows.logged_of, arn=arn, since=since, until=until, streams=numbers, at=start.at,
-            key=rows.key_bytes(start.key) if start.key else b"", limit=limit,
-        )
-
-    async def _stream_numbers(self, arn: str, streams: Sequence[str] | None, begin: str) -> list[tuple[int, int, int]]:
-        """The streams that are meant: number, first and last log."""
-        found = await self._database.rows("log_stream_numbers", lambda row: (int(row[0]), int(row[1]), int(row[2])), arn=arn, begin=begin)
-        wanted = None if streams is None else {rows.stream_number(name) for name in streams}
-        return [row for row in found if wanted is None or row[0] in wanted]
-
-    async def forget_logs(self, arn: str) -> None:
-        """A function's logs are no longer shown; the invocations stay on record."""
-        await self._recorder.write(lambda: [Step("forget_log_streams", [(arn,)]), Step("forget_log_group", [(arn,)])])
-
     # ---- forgetting ----------------------------------------------------------------------------------------------
 
     async def prune(self, now: datetime, age: float, count: int) -> int:
@@ -274,9 +202,7 @@ class Store:
             pruned += len(gone)
             if len(gone) < _PRUNED_AT_ONCE:
                 break
-        # Nothing is logged before it is queued: a stream that old has lost all it had.
-        old = {"at": rows.key_time(before)}
-        await self._recorder.write(lambda: [Step("shrink_log_groups", [old]), Step("prune_log_streams", [old])])
+        await self.logs.prune(before)
         return pruned
 
     # ---- schedules -----------------------------------------------------------------------------------------------

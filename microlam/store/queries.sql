@@ -150,7 +150,7 @@ SELECT event, reply, logs, log_stream, runtime, client_context FROM payloads WHE
 SELECT arn, created_at, bytes FROM functions JOIN log_groups ON function = id WHERE arn >= :begin AND arn < :begin || char(0x10FFFF) ORDER BY arn;
 
 -- log_stream_columns --
--- The columns that rows.log_stream_of takes.
+-- The columns of a stream.
 name, number, first_at, last_at
 
 -- log_stream --
@@ -183,7 +183,7 @@ SELECT number, first_at, last_at FROM log_streams WHERE function = (SELECT id FR
 AND (:begin = '' OR (name >= :begin AND name < :begin || char(0x10FFFF)));
 
 -- logs --
--- A function's logs between two instants, all of them or those of some streams, as rows.logged_of takes them. The index has all that is asked.
+-- A function's logs between two instants, all of them or those of some streams, with the stream's name. The index has all that is asked.
 SELECT logged_at, invocations.key, log_stream, logs FROM invocations JOIN payloads ON payloads.key = invocations.key
 WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND logged_at IS NOT NULL AND logged_at >= :since AND logged_at < :until
 AND (:streams IS NULL OR stream IN (SELECT value FROM json_each(:streams)))

@@ -2,11 +2,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
@@ -111,45 +109,6 @@ class Document:
     body: Mapping[str, Any] = field(default_factory=dict)      # JSON
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LogGroupRow:
-    """That a function has logged, since when, and how many bytes."""
-
-    arn: str
-    created_at: datetime
-    size: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LogStreamRow:
-    """A worker's log stream."""
-
-    name: str
-    number: int
-    first_at: datetime
-    last_at: datetime
-    size: int
-
-
-@dataclass(frozen=True, order=True, slots=True)
-class LogPlace:
-    """A place among logs: when one was written, which attempt's it is, and how many of its events come before."""
-
-    at: int                             # microseconds
-    key: str = ""
-    event: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Logged:
-    """All that one invocation printed; it is logged when it ends."""
-
-    place: LogPlace
-    at: datetime
-    stream: str
-    text: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class Running:
     """That an invocation is being run, by this version, since then."""
@@ -183,11 +142,6 @@ def key_text(packed: bytes) -> str:
 def key_at(instant: datetime) -> bytes:
     """Below the key of everything that was made at this instant or later."""
     return max(0, microseconds(instant) // 1000).to_bytes(6, "big")
-
-
-def key_time(packed: bytes) -> int:
-    """When what has this key, or begins so, was made: microseconds."""
-    return int.from_bytes(packed[:6], "big") * 1000
 
 
 def spellings(words: str) -> str | None:
@@ -261,7 +215,7 @@ def running_row(invocation: Invocation, function: int, running: Running) -> Row:
 
 
 def ended_row(invocation: Invocation, function: int, outcome: Outcome) -> Row:
-    """The parameters of `put_invocation`."""
+    """The parameters of `put_invocation`, but for the last two: where its output is logged."""
     origin, started_at = _origin(invocation), outcome.started_at
     error = None if outcome.status == "succeeded" else outcome.error
     return (
@@ -270,39 +224,6 @@ def ended_row(invocation: Invocation, function: int, outcome: Outcome) -> Row:
         outcome.version, _optional_microseconds(started_at), None if started_at is None else round(outcome.duration * 1_000_000),
         None if outcome.init is None else round(outcome.init * 1_000_000), outcome.cold, outcome.memory,
         None if error is None else _text(str(error.get("errorType", ""))) or None,
-        *((stream_number(outcome.log_stream), _logged_at(outcome)) if _logs(outcome) else (None, None)),
-    )
-
-
-def _logs(outcome: Outcome) -> bool:
-    return bool(outcome.logs and outcome.log_stream and outcome.started_at)
-
-
-def _logged_at(outcome: Outcome) -> int:
-    assert outcome.started_at is not None
-    return microseconds(outcome.started_at) + round(outcome.duration * 1_000_000)
-
-
-@lru_cache(maxsize=4096)
-def stream_number(name: str) -> int:
-    """A log stream's number: made of its name, so that nobody need ask for it."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) >> 1
-
-
-def log_rows(ends: Iterable[tuple[int, Outcome]]) -> tuple[list[Row], list[Row]]:
-    """The parameters of `note_log_group` and `note_log_stream`: a row for each function, and for each worker, that logged something."""
-    groups: dict[int, tuple[int, int]] = {}
-    streams: dict[tuple[int, str], tuple[int, int, int]] = {}
-    for function, outcome in ends:
-        if _logs(outcome):
-            at, size = _logged_at(outcome), len(outcome.logs)
-            first, total = groups.get(function, (at, 0))
-            groups[function] = min(first, at), total + size
-            begun, last, held = streams.get((function, outcome.log_stream), (at, at, 0))
-            streams[function, outcome.log_stream] = min(begun, at), max(last, at), held + size
-    return (
-        [(function, *facts) for function, facts in groups.items()],
-        [(function, name, stream_number(name), *facts) for (function, name), facts in streams.items()],
     )
 
 
@@ -371,24 +292,6 @@ def object_of(row: Row) -> ObjectRow:
     """A row of `objects`."""
     key, size, mtime_ns, inode, etag, sequencer = row
     return ObjectRow(key=key.decode(errors="surrogateescape"), size=size, mtime_ns=mtime_ns, inode=inode, etag=etag, sequencer=sequencer)
-
-
-def log_group_of(row: Row) -> LogGroupRow:
-    """A row of `log_groups`."""
-    arn, created_at, size = row
-    return LogGroupRow(arn=arn, created_at=instant(created_at), size=size)
-
-
-def log_stream_of(row: Row) -> LogStreamRow:
-    """A row of the columns that `log_stream_columns` names."""
-    name, number, first_at, last_at, size = row
-    return LogStreamRow(name=name, number=number, first_at=instant(first_at), last_at=instant(last_at), size=size)
-
-
-def logged_of(row: Row) -> Logged:
-    """A row of the columns that `log_columns` names."""
-    at, key, stream, text = row
-    return Logged(place=LogPlace(at, key_text(key)), at=instant(at), stream=stream or "", text=text or b"")
 
 
 # ---- records to JSON -------------------------------------------------------------------------------------------------

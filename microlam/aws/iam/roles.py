@@ -1,21 +1,27 @@
 """Roles: create, look, change, delete, and the policies that hang on them."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import quote
 
 from microlam.aws.call import Answers, Call
 from microlam.aws.iam.pages import paged, read_tags, tag_members
 from microlam.aws.protocol import Params
-from microlam.resources.roles import Role
+from microlam.resources.policies import new_entity_id
+from microlam.resources.roles import SESSION_LONGEST, Role
 
 # ---- the roles themselves --------------------------------------------------------------------------------------------
 
 async def create_role(call: Call, params: Params) -> Params:
     """A new role."""
-    role = await call.roles.create(
-        call.account, params["RoleName"], params["AssumeRolePolicyDocument"], call.now, path=params.get("Path", "/"), description=params.get("Description"),
-        longest=params.get("MaxSessionDuration", 3600), boundary=params.get("PermissionsBoundary"), tags=read_tags(params.get("Tags")),
+    name, path = params["RoleName"], params.get("Path", "/")
+    role = Role(
+        name=name, arn=f"arn:aws:iam::{call.account}:role{path}{name}", id=new_entity_id("AROA"), path=path, trust=params["AssumeRolePolicyDocument"],
+        created_at=call.now, description=params.get("Description"), longest=params.get("MaxSessionDuration", SESSION_LONGEST),
+        boundary=params.get("PermissionsBoundary"), tags=read_tags(params.get("Tags")),
     )
+    await call.roles.create(role)
     # AWS repeats these two only to those who ask for the role.
     return {"Role": _described(role) | {"Description": None, "MaxSessionDuration": None}}
 
@@ -32,14 +38,18 @@ async def list_roles(call: Call, params: Params) -> Params:
 
 async def update_role(call: Call, params: Params) -> Params:
     """Change what a role says of itself; without a longest session it is an hour again, as on AWS."""
-    facts = {"description": params["Description"]} if "Description" in params else {}
-    await call.roles.update(call.account, params["RoleName"], longest=params.get("MaxSessionDuration", 3600), **facts)
+    longest = params.get("MaxSessionDuration", SESSION_LONGEST)
+    await _change(call, params, lambda role: replace(role, longest=longest, description=params.get("Description", role.description)))
     return {}
 
 
 async def update_assume_role_policy(call: Call, params: Params) -> Params:
-    await call.roles.update(call.account, params["RoleName"], trust=params["PolicyDocument"])
+    await _change(call, params, lambda role: replace(role, trust=params["PolicyDocument"]))
     return {}
+
+
+async def _change(call: Call, params: Params, change: Callable[[Role], Role]) -> None:
+    await call.roles.change(call.account, params["RoleName"], change)
 
 
 async def delete_role(call: Call, params: Params) -> Params:
@@ -48,12 +58,13 @@ async def delete_role(call: Call, params: Params) -> Params:
 
 
 async def tag_role(call: Call, params: Params) -> Params:
-    await call.roles.tag(call.account, params["RoleName"], read_tags(params["Tags"]))
+    await _change(call, params, lambda role: replace(role, tags={**role.tags, **read_tags(params["Tags"])}))
     return {}
 
 
 async def untag_role(call: Call, params: Params) -> Params:
-    await call.roles.untag(call.account, params["RoleName"], params["TagKeys"])
+    gone = set(params["TagKeys"])
+    await _change(call, params, lambda role: replace(role, tags={key: value for key, value in role.tags.items() if key not in gone}))
     return {}
 
 

@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
 
 from microlam.aws.call import Answers, Call
+from microlam.aws.lambda_.code import written_instant
 from microlam.aws.lambda_.existing import must_exist
 from microlam.aws.lambda_.paging import page
 from microlam.aws.lambda_.target import target_of
@@ -12,6 +12,7 @@ from microlam.aws.protocol import Params
 from microlam.errors import NotFound
 from microlam.model import account_of, region_of
 from microlam.resources.code_signing import CodeSigning, new_code_signing_arn
+from microlam.resources.tags import check_tags
 
 
 class CodeSigningNotFound(NotFound):
@@ -28,6 +29,7 @@ class CodeSigningGone(NotFound):
 
 async def create_code_signing_config(call: Call, params: Params) -> Params:
     """Name the signing profiles whose signatures are trusted."""
+    check_tags(params.get("Tags") or {})
     arn = new_code_signing_arn(call.region, call.account)
     signing = CodeSigning(
         publishers=tuple(params["AllowedPublishers"]["SigningProfileVersionArns"]), description=params.get("Description", ""), modified=call.now,
@@ -86,8 +88,7 @@ async def list_functions_by_code_signing_config(call: Call, params: Params) -> P
 async def put_function_code_signing_config(call: Call, params: Params) -> Params:
     """Let a function use a configuration."""
     function, arn = target_of(call, params["FunctionName"], None).arn, params["CodeSigningConfigArn"]
-    if await call.attached.code_signings.find(arn) is None:
-        raise CodeSigningGone(arn=arn)
+    await must_be_usable(call, arn)
     must_exist(call, function)
     await call.attached.code_signings.use(function, arn)
     return {"CodeSigningConfigArn": arn, "FunctionName": _name(function)}
@@ -117,6 +118,12 @@ OPERATIONS: Answers = {
 }
 
 
+async def must_be_usable(call: Call, arn: str) -> None:
+    """Raise CodeSigningGone unless a function can use this configuration."""
+    if await call.attached.code_signings.find(arn) is None:
+        raise CodeSigningGone(arn=arn)
+
+
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 async def _found(call: Call, arn: str) -> CodeSigning:
@@ -137,9 +144,5 @@ def _described(arn: str, signing: CodeSigning) -> Params:
         "Description": signing.description,
         "AllowedPublishers": {"SigningProfileVersionArns": list(signing.publishers)},
         "CodeSigningPolicies": {"UntrustedArtifactOnDeployment": signing.untrusted},
-        "LastModified": _instant(signing.modified),
+        "LastModified": written_instant(signing.modified),
     }
-
-
-def _instant(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%dT%H:%M:%S.%f}Z"

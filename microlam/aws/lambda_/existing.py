@@ -31,11 +31,10 @@ def must_exist(call: Call, arn: str) -> None:
 
 def must_exist_qualified(call: Call, target: Target) -> None:
     """Raise, in AWS's words for each, where there is no function, no such version or no such alias."""
-    must_exist(call, target.arn)
-    if target.qualifier and not exists(call, target):
-        if is_alias_name(target.qualifier):
-            raise AliasNotFound(arn=f"{target.arn}:{target.qualifier}")
-        raise FunctionNotFound(arn=f"{target.arn}:{target.qualifier}")
+    if not exists(call, target):
+        if target.qualifier and is_alias_name(target.qualifier):
+            raise AliasNotFound(arn=target.invoked)
+        raise FunctionNotFound(arn=target.invoked)
 
 
 def is_alias_name(qualifier: str) -> bool:

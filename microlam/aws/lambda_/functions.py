@@ -8,6 +8,7 @@ from microlam.archives import size_unpacked
 from microlam.aws.call import Answers, Call
 from microlam.aws.errors import AccountElsewhere, Unsupported
 from microlam.aws.lambda_.code import archive_of
+from microlam.aws.lambda_.code_signing import must_be_usable
 from microlam.aws.lambda_.configuration import changes_of, check, described
 from microlam.aws.lambda_.paging import page
 from microlam.aws.lambda_.target import Target, target_of
@@ -17,6 +18,8 @@ from microlam.functions import Snapshot
 from microlam.functions.rules import LatestStays
 from microlam.functions.snapshot import CREATING
 from microlam.model import LATEST, account_of, read_function_name, region_of
+from microlam.resources.layers import check_together
+from microlam.resources.tags import check_tags
 
 NAME_LIMIT = 64
 
@@ -32,6 +35,9 @@ async def create_function(call: Call, params: Params) -> Params:
         raise InvalidParameter(reason="Runtime and Handler are mandatory parameters for functions created with deployment packages.")
     if target.arn in call.functions:
         raise FunctionExists(name=target.name)
+    check_tags(params.get("Tags") or {})
+    if params.get("CodeSigningConfigArn"):
+        await must_be_usable(call, params["CodeSigningConfigArn"])
     draft = Snapshot(arn=target.arn, modified=call.now, revision="", status=CREATING, **changes_of(params))
     code = await archive_of(call, params["Code"])
     await call.layers.chosen(draft.layers, call.region, size_unpacked(code))
@@ -94,9 +100,11 @@ async def update_function_code(call: Call, params: Params) -> Params:
     if params.get("PublishTo") is not None:
         raise Unsupported(operation="PublishTo")
     call.functions.must_be_created(target.arn)
+    code, before = await archive_of(call, params), await call.functions.snapshot(target.arn)
+    check_together(size_unpacked(code), await call.layers.of(before.layers))
     options = {"Architectures": params["Architectures"]} if params.get("Architectures") else {}
     updated = await call.functions.update_code(
-        target.arn, await archive_of(call, params), options=options, origin=call.face, revision=params.get("RevisionId"),
+        target.arn, code, options=options, origin=call.face, revision=params.get("RevisionId"),
         publish=bool(params.get("Publish")), dry_run=bool(params.get("DryRun")),
     )
     return await described(call, updated, arn=updated.arn if updated.number == LATEST else updated.qualified)
@@ -108,7 +116,8 @@ async def update_function_configuration(call: Call, params: Params) -> Params:
     call.functions.must_be_created(target.arn)
     before = await call.functions.snapshot(target.arn)
     changes = changes_of(params, before)
-    await call.layers.chosen(changes.get("layers", before.layers), call.region, size_unpacked(call.functions.zip(before.sha256)))
+    if "layers" in changes:     # those it has, it keeps, also where they were deleted since
+        await call.layers.chosen(changes["layers"], call.region, size_unpacked(call.functions.zip(before.sha256)))
     updated = await call.functions.update_configuration(target.arn, changes, origin=call.face, revision=params.get("RevisionId"))
     return await described(call, updated, arn=updated.arn)
 

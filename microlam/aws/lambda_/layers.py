@@ -1,7 +1,7 @@
 """Layers: publish, look at, list and delete them."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from microlam.aws.call import Answers, Call
 from microlam.aws.lambda_.code import archive_of, written_instant
@@ -31,6 +31,8 @@ async def get_layer_version(call: Call, params: Params) -> Params:
 async def get_layer_version_by_arn(call: Call, params: Params) -> Params:
     """One version of a layer, by its ARN."""
     arn, _, number = params["Arn"].rpartition(":")
+    if not number.isdecimal():      # one of AWS's own
+        raise ResourceMissing()
     return await _found(call, arn, int(number))
 
 
@@ -65,13 +67,6 @@ OPERATIONS: Answers = {
     "PublishLayerVersion": publish_layer_version, "GetLayerVersion": get_layer_version, "GetLayerVersionByArn": get_layer_version_by_arn,
     "ListLayers": list_layers, "ListLayerVersions": list_layer_versions, "DeleteLayerVersion": delete_layer_version,
 }
-
-
-# ---- of a function ---------------------------------------------------------------------------------------------------
-
-async def listed_layers(call: Call, arns: Sequence[str]) -> list[Params] | None:
-    """The layers of a function as its configuration lists them; None where it has none."""
-    return [{"Arn": version.version_arn, "CodeSize": version.size} for version in await call.layers.of(arns)] or None
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from microlam.aws.protocol import Params
 from microlam.errors import InvalidParameter
 from microlam.model import LATEST
 from microlam.resources.source_mappings import STREAMS, SourceMapping, defaults_of, is_pattern, kind_of
+from microlam.resources.tags import check_tags
 
 # A member of the wire, the field that it is, and the kinds of source that have it (None: all).
 _KAFKA = ("kafka", "self-managed-kafka")
@@ -42,6 +43,7 @@ _FURTHER: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     ("DocumentDBEventSourceConfig", "documentdb", ("documentdb",)),
     ("ProvisionedPollerConfig", "pollers", (*_KAFKA, "sqs")),
 )
+_GROUPS = {"kafka": "managed_kafka", "self-managed-kafka": "own_kafka"}
 _NESTED: tuple[tuple[str, tuple[str, ...]], ...] = (("DestinationConfig", (*STREAMS, *_KAFKA)), ("ScalingConfig", ("sqs",)))
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "kinesis": ("StartingPosition",), "dynamodb": ("StartingPosition",), "documentdb": ("StartingPosition",), "kafka": ("StartingPosition", "Topics"),
@@ -61,10 +63,13 @@ async def create_event_source_mapping(call: Call, params: Params) -> Params:
         if params.get(member) is None:
             raise _null(member)
     _check_position(params, kind, source)
-    fields = {"kind": kind, "source": source, "modified": call.now, **defaults_of(kind), **_said(params, kind)}
+    id, said = str(uuid.uuid4()), _said(params, kind)
+    if kind in _GROUPS:     # who reads a topic by no name of a group does so by the mapping's own
+        said["further"][_GROUPS[kind]] = {"ConsumerGroupId": id} | said["further"].get(_GROUPS[kind], {})
+    fields = {"kind": kind, "source": source, "modified": call.now, **defaults_of(kind), **said}
     mapping = SourceMapping(function=await _function(call, params), **fields)
     _check_batches(mapping)
-    id = str(uuid.uuid4())
+    check_tags(params.get("Tags") or {})
     await call.attached.source_mappings.create(_owner(call), id, mapping)
     if params.get("Tags"):
         await call.attached.tags.add(_arn(call, id), params["Tags"])
@@ -138,7 +143,7 @@ async def _function(call: Call, params: Params) -> str:
     target = target_of(call, params["FunctionName"], None)
     if not exists(call, target):
         raise InvalidParameter(reason="Function does not exist")
-    return f"{target.arn}:{target.qualifier}" if target.qualifier else target.arn
+    return target.invoked
 
 
 def _wanted(call: Call, params: Params) -> str | None:

@@ -11,6 +11,8 @@ from microlam.errors import InvalidParameter
 
 T = TypeVar("T")
 
+_AFTER = "after:"       # so that a marker is never empty, whatever the key
+
 
 def page(things: Iterable[T], key: Callable[[T], str], params: Params, *, most: int = 50) -> tuple[list[T], str | None]:
     """The things of one page in the order of their keys, and the marker that leads on; None: there are no more."""
@@ -18,11 +20,20 @@ def page(things: Iterable[T], key: Callable[[T], str], params: Params, *, most: 
     left = sorted((thing for thing in things if after is None or key(thing) > after), key=key)
     size = min(params.get("MaxItems") or most, most)
     shown = left[:size]
-    return shown, base64.urlsafe_b64encode(key(shown[-1]).encode()).decode() if len(left) > size else None
+    return shown, _marker(key(shown[-1])) if len(left) > size else None
+
+
+def _marker(key: str) -> str:
+    return base64.urlsafe_b64encode(f"{_AFTER}{key}".encode()).decode()
 
 
 def _read_marker(marker: str | None) -> str | None:
+    if not marker:
+        return None
     try:
-        return base64.urlsafe_b64decode(marker).decode() if marker else None
-    except (binascii.Error, UnicodeDecodeError):
-        raise InvalidParameter(reason="Invalid marker.") from None
+        text = base64.urlsafe_b64decode(marker).decode()
+    except (binascii.Error, UnicodeError):
+        text = ""
+    if not text.startswith(_AFTER):
+        raise InvalidParameter(reason="Invalid marker.")
+    return text.removeprefix(_AFTER)

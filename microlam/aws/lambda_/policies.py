@@ -29,7 +29,7 @@ async def add_permission(call: Call, params: Params) -> Params:
         raise InvalidParameter(reason="FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action")
     principal = principal_of(params["Principal"])
     must_exist_qualified(call, target)
-    arn = f"{target.arn}:{target.qualifier}" if target.qualifier else target.arn
+    arn = target.invoked
     statement: dict[str, Any] = {"Sid": params["StatementId"], "Effect": "Allow", "Principal": principal, "Action": params["Action"], "Resource": arn}
     conditions = _conditions(params)
     if conditions:

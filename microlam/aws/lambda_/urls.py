@@ -85,7 +85,7 @@ async def _found(call: Call, target: Target) -> FunctionUrl:
 def _described(call: Call, target: Target, url: FunctionUrl) -> Params:
     return {
         "FunctionUrl": address(call.origin, region_of(target.arn), url),
-        "FunctionArn": f"{target.arn}:{target.qualifier}" if target.qualifier else target.arn,
+        "FunctionArn": target.invoked,
         "AuthType": url.auth,
         "Cors": url.cors,
         "CreationTime": _instant(url.created),
