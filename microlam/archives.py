@@ -280,8 +280,9 @@ def _seal(folder: Path) -> Seal:
     found = set()
     for path, folders, files in os.walk(folder):
         for name in (".", *folders, *files):
-            status = os.lstat(os.path.join(path, name))
-            found.add((os.path.join(path, name), status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
+            with suppress(FileNotFoundError):
+                status = os.lstat(os.path.join(path, name))
+                found.add((os.path.join(path, name), status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
     return frozenset(found)
 
 

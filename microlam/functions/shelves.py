@@ -65,7 +65,8 @@ class Shelves:
             self.of(document.owner).provisions[document.name] = documents.read_provision(document)
         for document in await self._store.documents("numbering"):
             self.of(document.owner).last = document.body["last"]
-        self.reserved |= {document.owner: document.body["reserved"] for document in await self._store.documents("reserve")}
+        for document in await self._store.documents("reserve"):
+            self.reserved[self.of(document.owner).arn] = document.body["reserved"]
 
     def of(self, arn: str) -> Shelf:
         """A function's shelf, made where there is none."""
