@@ -58,6 +58,8 @@ class Microlam:
         settings = self.settings
         self.store = await Store.open(settings.data, unwritten=settings.unwritten)
         life.push_async_callback(self.store.close)
+        if not self.store.indexed:
+            self.say("This Python's SQLite has no full-text search (FTS5): a search of the record reads one invocation after the other.")
         await self.store.recover(self.clock.now())
         self.credentials = Credentials(secret_key=secrets.token_urlsafe(24), session_token=secrets.token_urlsafe(24))
         self.interpreters = Interpreters(lending=settings.data / "run", environment=os.environ, say=self.say)
