@@ -58,6 +58,8 @@ class Microlam:
         settings = self.settings
         self.store = await Store.open(settings.data, unwritten=settings.unwritten)
         life.push_async_callback(self.store.close)
+        if not self.store.indexed:
+            self.say("This Python's SQLite has no full-text search (FTS5): a search of the record reads one invocation after the other.")
         await self.store.recover(self.clock.now())
         self.credentials = Credentials(secret_key=secrets.token_urlsafe(24), session_token=secrets.token_urlsafe(24))
         self.interpreters = Interpreters(lending=settings.data / "run", environment=os.environ, say=self.say)
@@ -105,6 +107,7 @@ class Microlam:
         processes = Processes(
             settings.data / "run", base_environment=environment, endpoint_url=self.endpoint_url, credentials=self.credentials,
             limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit, interpreters=self.interpreters,
+            mend=lambda root: self.functions.mend(root),
         )
         processes.prepare()     # the first invocation finds its zygote there
         return {"processes": processes, "inprocess": InProcess(log_limit=settings.log_limit)}
