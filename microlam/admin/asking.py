@@ -62,6 +62,11 @@ class Done:
     cookies: Mapping[str, str] = field(default_factory=dict)    # "" takes one away
 
 
+def inside(to: str) -> str:
+    """An address below the admin's root; anything else leads to the root."""
+    return to if to[:1].isalnum() and to.isascii() and to.isprintable() and ":" not in to.partition("?")[0].partition("/")[0] else ""
+
+
 Answer = Callable[["Microlam", Asked], Awaitable["Facts | Done | web.StreamResponse"]]
 
 

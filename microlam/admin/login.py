@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from microlam.admin.asking import Asked, Done, action, page
+from microlam.admin.asking import Asked, Done, action, inside, page
 from microlam.admin.facts import Facts
 from microlam.admin.permission import COOKIE, Permission
 from microlam.errors import WrongToken
@@ -28,11 +28,6 @@ async def log_in(lam: Microlam, asked: Asked) -> Done:
 async def log_out(lam: Microlam, asked: Asked) -> Done:
     """Take the cookie away."""
     return Done(to="login", cookies={COOKIE: ""})
-
-
-def inside(to: str) -> str:
-    """An address below the admin's root; anything else leads to the root."""
-    return to if to[:1].isalnum() and ":" not in to.partition("?")[0].partition("/")[0] else ""
 
 
 ROUTES = (

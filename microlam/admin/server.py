@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from microlam import __version__
-from microlam.admin.asking import Asked, Done, action, data, page
+from microlam.admin.asking import Asked, Done, action, data, inside, page
 from microlam.admin.facts import Facts
 from microlam.admin.forms import one_of
 from microlam.admin.pages import static
@@ -72,7 +72,7 @@ def _size_of(folder: Path) -> Facts:
 
 async def theme(lam: Microlam, asked: Asked) -> Done:
     """Light, dark, or as the system has it; remembered by the browser."""
-    return Done(to=asked.field("next"), cookies={THEME: one_of("theme", THEMES, asked.field("theme")) or ""})
+    return Done(to=inside(asked.field("next")), cookies={THEME: one_of("theme", THEMES, asked.field("theme")) or ""})
 
 
 async def files(lam: Microlam, asked: Asked) -> web.Response:

@@ -44,8 +44,9 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One a module: while it lives there is an event loop in this thread, and no test beside these can have its own."""
     path = find()
     if path is None:
         pytest.fail("There is no Chromium or Chrome for the browser tests: `make test` installs one, or name it in CHROMIUM.")
