@@ -107,6 +107,7 @@ class Microlam:
         processes = Processes(
             settings.data / "run", base_environment=environment, endpoint_url=self.endpoint_url, credentials=self.credentials,
             limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit, interpreters=self.interpreters,
+            mend=lambda root: self.functions.mend(root),
         )
         processes.prepare()     # the first invocation finds its zygote there
         return {"processes": processes, "inprocess": InProcess(log_limit=settings.log_limit)}

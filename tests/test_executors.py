@@ -577,6 +577,11 @@ async def test_the_environment_is_lambdas(processes: Lab) -> None:
     }
 
 
+async def test_a_handler_signs_as_its_own_account(processes: Lab) -> None:
+    code = "import os\ndef handler(event, context): return os.environ['AWS_ACCESS_KEY_ID'], os.environ['AWS_REGION']"
+    assert await processes.value(code, arn=function_arn("theirs", "eu-west-1", "111122223333")) == ["111122223333", "eu-west-1"]
+
+
 async def test_the_trace_id_is_each_invocations_own(processes: Lab) -> None:
     version = processes.function("import os\ndef handler(event, context): return os.environ['_X_AMZN_TRACE_ID']")
     assert len({(await processes.run(version)).value for _ in range(3)}) == 3

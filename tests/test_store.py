@@ -940,6 +940,7 @@ def test_lists_are_read_in_order_from_an_index(query: str, index: str) -> None:
     ("crash_running", "invocations_by_status"), ("attempts", "invocations_by_request"), ("prune_invocations", "PRIMARY KEY"),
     ("key_beyond_count", "INTEGER PRIMARY KEY"), ("logs_on", "invocations_by_log"), ("logs_back", "invocations_by_log"),
     ("log_streams_up", "PRIMARY KEY"), ("log_streams_newest", "log_streams_by_last"), ("prune_log_streams", "log_streams_by_last"),
+    ("log_streams_named", "PRIMARY KEY"), ("log_streams_beginning", "PRIMARY KEY"),
 ])
 def test_the_engine_reads_from_an_index(query: str, index: str) -> None:
     plan = query_plan(query)

@@ -50,7 +50,7 @@ class Registry:
         )
         self._archives = Archives(data.resolve() / "code")
         self._shelves = Shelves(store, self._clock)
-        self.concurrency = Concurrency(self._shelves, self._clock, Provisioning(self._load, warm, retire), self._start)
+        self.concurrency = Concurrency(self._shelves, self._clock, Provisioning(self._load, warm, retire), self._start, self.__contains__)
         self._say, self._told = say, set[tuple[str, str]]()
         self._zipped: dict[str, Archive] = {}       # by the folder that was zipped
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,9 +138,14 @@ class Registry:
         name = arn.rpartition(":")[2]
         if arn in self._folder and (arn, qualifier) not in self._told:
             self._told.add((arn, qualifier))
-            remedy = "publish it" if qualifier.isdecimal() else f"microlam publish {name} && microlam alias {name} {qualifier} --version 1"
-            self._say(f"{name}:{qualifier} was asked for, but there is no such version or alias. Create it: {remedy}")
+            remedy = "" if qualifier.isdecimal() else f" Create it: microlam publish {name} && microlam alias {name} {qualifier} --version 1"
+            self._say(f"{name}:{qualifier} was asked for, but there is no such version or alias.{remedy}")
         return FunctionNotFound(arn=f"{arn}:{qualifier}")
+
+    async def mend(self, root: str) -> None:
+        """Have the code in a folder be what was published, before a worker starts from it."""
+        if self._archives.holds(root):
+            await asyncio.to_thread(self._archives.mend, root)
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
@@ -219,7 +224,7 @@ class Registry:
         await self._shelves.load()
         await self._folder.load()
         self.concurrency.load()
-        await asyncio.to_thread(self._archives.remove_all_but, self._shelves.archives())
+        await asyncio.to_thread(self._archives.remove_all_but, await self._shelves.archives())
 
     async def look(self) -> None:
         """Notice now what has changed in the folder."""

@@ -240,10 +240,15 @@ ORDER BY last_at, name LIMIT :limit;
 SELECT {log_stream_columns} FROM log_streams WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND (last_at, name) < (:at, :name)
 ORDER BY last_at DESC, name DESC LIMIT :limit;
 
--- log_stream_numbers --
--- The streams of a function whose names begin so, and between when they logged.
-SELECT number, first_at, last_at FROM log_streams WHERE function = (SELECT id FROM functions WHERE arn = :arn)
-AND (:begin = '' OR (name >= :begin AND name < :begin || char(0x10FFFF)));
+-- log_streams_named --
+-- Some streams of a function by name: their numbers, and between when they logged.
+SELECT number, first_at, last_at FROM log_streams
+WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND name IN (SELECT value FROM json_each(:names));
+
+-- log_streams_beginning --
+-- The same of those whose names begin so.
+SELECT number, first_at, last_at FROM log_streams
+WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND name >= :begin AND name < :begin || char(0x10FFFF);
 
 -- logs --
 -- A function's logs between two instants, all of them or those of some streams, with the stream's name. The index has all that is asked.
