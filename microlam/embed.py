@@ -8,7 +8,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from microlam import __version__
 from microlam.admin import Admin
 from microlam.app import Microlam
 from microlam.cli import settings_of
@@ -44,10 +43,7 @@ def setup(app: web.Application, folder: str | Path, *, prefix: str = "", admin: 
             sockets = await asyncio.get_running_loop().create_server(private, sock=listening)
             app[KEY] = lam
             faces["gateway"] = Gateway(lam.functions, lam.triggers, lam.invoker, prefix=prefix, error_page=server.admin.error_page, clock=lam.clock)
-            faces["admin"] = Admin(
-                lam.functions, lam.triggers, lam.store, lam.invoker, lam.schedules, lam.buckets, folder=folder, version=__version__,
-                guard=Guard(allowed_hosts=chosen.allowed_host), admin_token=chosen.admin_token, clock=lam.clock, prefix=admin or "",
-            )
+            faces["admin"] = Admin(lam, guard=Guard(allowed_hosts=chosen.allowed_host), prefix=admin or "")
             yield
             sockets.close()
             lam.invoker.stop()
@@ -59,7 +55,12 @@ def setup(app: web.Application, folder: str | Path, *, prefix: str = "", admin: 
     async def pages(request: web.Request) -> web.StreamResponse:
         return await faces["admin"].serve(request)
 
+    async def stop(app: web.Application) -> None:
+        if isinstance(face := faces.get("admin"), Admin):
+            face.close()        # a stream never ends by itself, and the host's server waits for it
+
     app.cleanup_ctx.append(life)
+    app.on_shutdown.append(stop)
     if admin is not None:
         app.router.add_route("*", admin + "{tail:(/.*)?}", pages)
     app.router.add_route("*", prefix + "/{tail:.*}", functions)

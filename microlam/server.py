@@ -33,10 +33,7 @@ class Server:
     def __init__(self, lam: Microlam) -> None:
         settings = lam.settings
         guard = Guard(bind=settings.host, allowed_hosts=settings.allowed_host)
-        self.admin = Admin(
-            lam.functions, lam.triggers, lam.store, lam.invoker, lam.schedules, lam.buckets, folder=lam.folder, version=__version__, guard=guard,
-            admin_token=settings.admin_token, clock=lam.clock,
-        )
+        self.admin = Admin(lam, guard=guard)
         self.wire = Wire(
             _parts(lam), region=settings.region, account=settings.account, guard=guard, credentials=lam.credentials,
             keys=(settings.access_key, settings.secret_key) if settings.access_key and settings.secret_key else None, say=lam.say,
@@ -88,6 +85,7 @@ async def _serve(lam: Microlam, server: Server, listening: socket.socket, termin
     )
     await stopping.wait()
     sockets.close()
+    server.admin.close()
     lam.invoker.stop()
     with suppress(TimeoutError):
         async with asyncio.timeout(lam.settings.drain):
