@@ -1,23 +1,31 @@
-"""Assembly: Microlam owns the parts, starts them, and stops them in order."""
+"""Assembly: Microlam owns the parts, starts them, and stops them in order; `invoke` and `enqueue` are the host's way to its functions."""
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Self, Unpack
 
+from microlam.cli import settings_of
 from microlam.clock import Clock, SystemClock
+from microlam.errors import FolderMissing, InvalidParameter, RequestTooLarge
 from microlam.executors import Credentials, Executor
 from microlam.executors.inprocess import InProcess
 from microlam.executors.processes import Processes
+from microlam.faces import Faces, low_level
 from microlam.functions import Functions
+from microlam.hooks import Hook
 from microlam.invoke import Invoker
-from microlam.model import Retry, Version
+from microlam.model import EVENT_PAYLOAD_LIMIT, SYNC_PAYLOAD_LIMIT, Invocation, Outcome, Retry, Version, function_arn, new_id, read_function_name
 from microlam.resources.buckets import Buckets, bucket_folder
-from microlam.settings import Settings
+from microlam.settings import SETTINGS, Named, Settings, url_of
 from microlam.sources.folders import Folders
 from microlam.sources.schedules import Schedules
 from microlam.store import Store
@@ -29,23 +37,104 @@ PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "SSL_CERT_FIL
 PRUNE_EVERY = 600.0
 
 
-class Microlam:
-    """The parts of one server over one folder of functions; entered, they live."""
+_log = logging.getLogger("microlam")
 
-    def __init__(self, folder: Path, settings: Settings, *, endpoint_url: str, say: Callable[[str], None] = print, clock: Clock | None = None) -> None:
-        self.folder, self.settings, self.say, self.endpoint_url = folder, settings, say, endpoint_url
+
+class Microlam:
+    """A folder of functions and all that runs them, for as long as it is entered.
+
+    >>> async def main():
+    ...     async with Microlam("functions/") as lam:
+    ...         outcome = await lam.invoke("hello", {"name": "Ada"})
+    ...         return outcome.value
+    >>> asyncio.run(main())
+    {'message': 'Hello, Ada!'}
+
+    Settings are keyword arguments, named as on the command line (`data=`, `concurrency=`, …); what is not said comes from MICROLAM_* variables and
+    microlam.toml. A server that has read them already passes `settings`, and the `endpoint_url` at which handlers find its AWS API; without one,
+    a listener of our own on the loopback answers them. `say` gets what a developer should notice; by default it is logged.
+    """
+
+    def __init__(
+        self, folder: str | Path, *, settings: Settings | None = None, endpoint_url: str | None = None, say: Callable[[str], None] = _log.warning,
+        clock: Clock | None = None, **named: Unpack[Named],
+    ) -> None:
+        self.folder = Path(folder).absolute()
+        self.settings = settings or settings_of(self.folder, _known(named))
+        self.say = say
         self.clock: Clock = clock or SystemClock()
+        self.endpoint_url = self._servers_url = endpoint_url or ""
+        self.before: Hook[[Invocation]] = Hook()
+        self.after: Hook[[Invocation, Outcome]] = Hook()
+        self.on_failure: Hook[[Invocation, Outcome]] = Hook()
+        self.running = False
         self._life = AsyncExitStack()
 
-    async def __aenter__(self) -> Microlam:
+    # ---- the host's verbs ----------------------------------------------------------------------------------------
+
+    async def invoke(self, name: str, event: object = None, *, qualifier: str | None = None) -> Outcome:
+        """Run a function now and wait for how it ends: a handler that fails is an Outcome too.
+
+        `name` is a name, `name:qualifier` or an ARN; `event` anything that JSON can carry, or JSON as bytes. Raises FunctionNotFound, and Throttled
+        where no slot came free in time.
+        """
+        invocation = self._invocation(name, event, qualifier)
+        if len(invocation.payload) > SYNC_PAYLOAD_LIMIT:
+            raise RequestTooLarge(reason=f"An event must be smaller than {SYNC_PAYLOAD_LIMIT} bytes.")
+        version = await self.functions.current(invocation.arn, invocation.qualifier)
+        return await self.invoker.invoke(version, invocation)
+
+    async def enqueue(self, name: str, event: object = None, *, qualifier: str | None = None) -> Invocation:
+        """Have a function run later: on disk when this returns, run at least once, retried when it fails. What became of it is on record, by its id."""
+        invocation = self._invocation(name, event, qualifier, accepted=True)
+        if len(invocation.payload) > EVENT_PAYLOAD_LIMIT:
+            raise RequestTooLarge(reason=f"An event that is to be handled later must be smaller than {EVENT_PAYLOAD_LIMIT} bytes.")
+        await self.functions.current(invocation.arn, invocation.qualifier)
+        await self.invoker.enqueue(invocation)
+        return invocation
+
+    def _invocation(self, name: str, event: object, qualifier: str | None, *, accepted: bool = False) -> Invocation:
+        read = read_function_name(name)
+        if read is None:
+            raise InvalidParameter(reason=f"{name!r} does not name a function.")
+        now = self.clock.now()
+        return Invocation(
+            id=new_id(), arn=function_arn(read.name, read.region or self.settings.region, read.account or self.settings.account),
+            qualifier=qualifier or read.qualifier, payload=event if isinstance(event, bytes) else json.dumps({} if event is None else event).encode(),
+            cause="invoke", summary="invoke", queued_at=now, accepted_at=now if accepted else None,
+        )
+
+    # ---- its life ------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self.running:
+            raise RuntimeError("This Microlam runs already.")
+        if not self.folder.is_dir():
+            raise FolderMissing(folder=self.folder)
         async with AsyncExitStack() as life:
+            listening = None if self._servers_url else life.enter_context(socket.create_server(("127.0.0.1", 0)))
+            self.endpoint_url = self._servers_url or url_of("127.0.0.1", listening.getsockname()[1] if listening else 0)
             await self._build(life)
             await life.enter_async_context(self._tasks())
+            if listening is not None:
+                await life.enter_async_context(self._answer_handlers(listening))
+            life.push_async_callback(self.drain)
             self._life = life.pop_all()
+        self.running = True
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self.running = False
         await self._life.aclose()
+
+    async def drain(self) -> None:
+        """Claim nothing more, and wait for what runs: `drain` seconds at most, and only once."""
+        if self.invoker.stopping:
+            return
+        self.invoker.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain):
+                await self.invoker.idle()
 
     async def _build(self, life: AsyncExitStack) -> None:
         settings = self.settings
@@ -66,7 +155,7 @@ class Microlam:
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,
             server_concurrency=settings.server_concurrency, queue_limit=settings.queue_limit, queue_wait=settings.queue_wait,
-            retry=Retry(delay=settings.retry_delay),
+            retry=Retry(delay=settings.retry_delay), before=self.before, after=self.after, on_failure=self.on_failure,
         )
         self.invoker.ended.append(self.functions.ended)
         self.buckets = Buckets(self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region)
@@ -88,6 +177,17 @@ class Microlam:
         return {"processes": processes, "inprocess": InProcess(log_limit=settings.log_limit)}
 
     @asynccontextmanager
+    async def _answer_handlers(self, listening: socket.socket) -> AsyncIterator[None]:
+        """Let the handlers' own calls (AWS_ENDPOINT_URL) in, past everything of the host's."""
+        server = low_level(Faces(self, admin=None).serve)
+        sockets = await asyncio.get_running_loop().create_server(server, sock=listening)
+        try:
+            yield
+        finally:
+            sockets.close()
+            await server.shutdown(0.1)
+
+    @asynccontextmanager
     async def _tasks(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             living = [tasks.create_task(run) for run in (
@@ -104,3 +204,10 @@ class Microlam:
         while True:
             await self.store.prune(self.clock.now(), age, self.settings.retention_count)
             await asyncio.sleep(PRUNE_EVERY)
+
+
+def _known(named: Named) -> Named:
+    unknown = named.keys() - {setting.name for setting in SETTINGS}
+    if unknown:
+        raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
+    return named

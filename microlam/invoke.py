@@ -18,6 +18,7 @@ from microlam.admission import Admission
 from microlam.clock import Clock
 from microlam.errors import MicrolamError, NotFound, RecordUnavailable, Throttled
 from microlam.executors import Executor
+from microlam.hooks import Hook
 from microlam.model import Invocation, Outcome, Retry, Version, new_id
 from microlam.store import Store
 
@@ -76,9 +77,12 @@ class Invoker:
     """Runs invocations and sees to it that each is on record."""
 
     def __init__(self, *, store: Store, executors: Mapping[str, Executor], current: Callable[[str, str | None], Awaitable[Version]], clock: Clock,
-                 concurrency: int = 10, server_concurrency: int = 100, queue_limit: int = 1000, queue_wait: float = 10.0, retry: Retry | None = None) -> None:
+                 concurrency: int = 10, server_concurrency: int = 100, queue_limit: int = 1000, queue_wait: float = 10.0, retry: Retry | None = None,
+                 before: Hook[[Invocation]] | None = None, after: Hook[[Invocation, Outcome]] | None = None,
+                 on_failure: Hook[[Invocation, Outcome]] | None = None) -> None:
         self._store, self._executors, self._current, self._clock = store, executors, current, clock
         self._retry = retry or Retry()
+        self._before, self._after, self._on_failure = before or Hook(), after or Hook(), on_failure or Hook()
         self._concurrency = concurrency
         self._processes = Admission(server_limit=server_concurrency, line_limit=queue_limit, patience=queue_wait)
         # Coroutines in our own loop cost no process each: many at once is what they are for.
@@ -87,7 +91,7 @@ class Invoker:
         self._claimed: Counter[str] = Counter()
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
-        self._stopping = False
+        self.stopping = False
         self.ended: list[Callable[[Invocation, Outcome], None]] = []    # called after each invocation
 
     # ---- waiting for the outcome --------------------------------------------------------------------------------
@@ -97,15 +101,22 @@ class Invoker:
         try:
             outcome = await self._run(version, invocation)
         except Throttled as error:
-            self._record(invocation, dataclasses.replace(refusal(error, "throttled"), version=version.number))
+            outcome = dataclasses.replace(refusal(error, "throttled"), version=version.number)
+            self._store.put(invocation, outcome)
+            await self._tell(invocation, outcome)
             raise
-        self._record(invocation, outcome)
+        self._store.put(invocation, outcome)
+        await self._tell(invocation, outcome)
         return outcome
 
-    def _record(self, invocation: Invocation, outcome: Outcome) -> None:
-        self._store.put(invocation, outcome)
+    async def _tell(self, invocation: Invocation, outcome: Outcome) -> None:
+        """Tell everybody how one ended."""
         for ended in self.ended:
             ended(invocation, outcome)
+        if self._after:
+            await self._after.tell(invocation, outcome)
+        if self._on_failure and not outcome.ok:
+            await self._on_failure.tell(invocation, outcome)
 
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
         admission, limit = self._admission(version)
@@ -114,6 +125,8 @@ class Invoker:
         try:
             if self._store.full:
                 await self._store.room()
+            if self._before:
+                await self._before.tell(invocation)
             self._running[invocation.record_key] = Running(invocation, version, monotonic())
             return await self._executors[version.executor].run(version, invocation)
         except asyncio.CancelledError:
@@ -146,7 +159,7 @@ class Invoker:
         """Claim what is due and run it, until the server stops."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._note_long_ones())
-            while not self._stopping:
+            while not self.stopping:
                 self._changed.clear()
                 try:
                     await self._begin_due(tasks)
@@ -170,8 +183,7 @@ class Invoker:
         try:
             outcome = await self._outcome_of(invocation)
             await self._finish(invocation, outcome)
-            for ended in self.ended:
-                ended(invocation, outcome)
+            await self._tell(invocation, outcome)
         finally:
             self._claimed[invocation.arn] -= 1
             if not self._claimed[invocation.arn]:
@@ -217,7 +229,7 @@ class Invoker:
 
     def stop(self) -> None:
         """Claim nothing more; what was not begun stays on disk."""
-        self._stopping = True
+        self.stopping = True
         self.wake()
 
     async def idle(self) -> None:

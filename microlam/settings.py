@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from microlam.errors import SettingsError
 from microlam.guard import may_start
@@ -71,14 +71,14 @@ def _read_switch(value: object) -> bool:
 
 
 def _read_path(value: object) -> Path:
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError(value)
     return Path(value)
 
 
 def _read_texts(value: object) -> tuple[str, ...]:
     items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         raise ValueError(value)
     return tuple(part.strip() for item in items for part in item.split(",") if part.strip())
 
@@ -182,6 +182,35 @@ class Settings:
     retention_days: float
     retention_count: int
     origins: Mapping[str, str] = field(default_factory=dict)
+
+
+class Named(TypedDict, total=False):
+    """Settings as keyword arguments, where microlam is embedded; what is left out comes from variables and microlam.toml."""
+
+    host: str
+    port: int
+    data: str | Path
+    env_vars: str | Path
+    region: str
+    account: str
+    poll: bool
+    allowed_host: Sequence[str]
+    admin_token: str
+    access_key: str
+    secret_key: str
+    concurrency: int
+    server_concurrency: int
+    queue_limit: int
+    queue_wait: float
+    unwritten: int
+    log_limit: int
+    drain: float
+    idle: float
+    file_quiet: float
+    catch_up: float
+    retry_delay: float
+    retention_days: float
+    retention_count: int
 
 
 # ---- from what was said to what holds --------------------------------------------------------------------------------

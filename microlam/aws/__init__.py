@@ -42,12 +42,12 @@ class Wire:
 
     def __init__(
         self, functions: Functions, invoker: Invoker, store: Store, *, region: str, account: str, guard: Guard | None = None,
-        credentials: Credentials | None = None, keys: tuple[str, str] | None = None, say: Callable[[str], None] = print, silence: float = 10.0,
-        deadline: float = 60.0,
+        credentials: Credentials | None = None, keys: tuple[str, str] | None = None, say: Callable[[str], None] = print, prefix: str = "",
+        silence: float = 10.0, deadline: float = 60.0,
     ) -> None:
         self.functions, self.invoker, self.store = functions, invoker, store
         self.region, self.account, self.guard = region, account, guard
-        self.silence, self.deadline = silence, deadline
+        self.prefix, self.silence, self.deadline = prefix, silence, deadline
         self._secrets = dict([keys, *([(credentials.access_key, credentials.secret_key)] if credentials else [])]) if keys else None
         self._names = sorted(path.stem for path in MODELS.glob("*.json"))
         self._services: dict[str, Service] = {}
@@ -58,6 +58,8 @@ class Wire:
     def wants(self, request: web.BaseRequest) -> bool:
         """Whether this is a call of an AWS client, and no HTTP request for a function. Every request is asked: it must be quick."""
         target, headers = request.raw_path, request.headers
+        if self.prefix:
+            return target.startswith(self.prefix) and target[len(self.prefix):][:1] in ("", "/", "?")
         authorization = headers.get(hdrs.AUTHORIZATION)
         if (authorization is not None and authorization.startswith("AWS4-")) or "X-Amz-Credential=" in target:
             return self._wants_signed(target, _TARGET in headers, authorization)
@@ -95,6 +97,7 @@ class Wire:
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One call, start to end."""
         path, _, query = request.raw_path.partition("?")
+        path = path.removeprefix(self.prefix) or "/"
         scope = claimed_scope(request.headers.get(hdrs.AUTHORIZATION), query)
         service = self._service_of(path, request.headers.get(_TARGET, ""), scope)
         request_id = new_id()
@@ -150,7 +153,7 @@ class Wire:
 
     def _authenticate(self, asked: WireRequest, service: Service, secrets: Mapping[str, str]) -> None:
         """Raise SignatureRefused where a request is not signed right by one of our key pairs, now."""
-        signed = Signed(method=asked.method, path=asked.path, query=asked.query, headers=asked.headers.items(), body=asked.body)
+        signed = Signed(method=asked.method, path=self.prefix + asked.path, query=asked.query, headers=asked.headers.items(), body=asked.body)
         signature = read_signature(signed)
         if signature is None:
             claimed = claimed_scope(asked.headers.get(hdrs.AUTHORIZATION), asked.query)
