@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from aiohttp import web
+from aiohttp.web_urldispatcher import MatchedSubAppResource, PrefixResource
 
 from microlam.app import Microlam
 from microlam.errors import SettingsError
@@ -82,8 +83,13 @@ class Unrouted(web.DynamicResource):
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
         for resource in self._router.resources():
-            if not isinstance(resource, Unrouted):
+            if _comes_later(resource):
                 match, methods = await resource.resolve(request)
                 if match is not None or methods:        # it takes the path, if only with another method
                     return None, set()
         return await super().resolve(request)
+
+
+def _comes_later(resource: web.AbstractResource) -> bool:
+    """Whether the router may not have asked it yet: what has a prefix of its own comes before everything at the root."""
+    return isinstance(resource, MatchedSubAppResource) or not isinstance(resource, PrefixResource | Unrouted)

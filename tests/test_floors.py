@@ -14,10 +14,10 @@ FLOORS = (
     {"store", "packages", "requirements", "executors"},
     {"admission", "functions", "triggers", "invoke", "resources"},
     {"sources", "gateway", "aws", "admin"},
-    {"app", "faces", "server", "embed", "asgi", "adapters", "testing", "cli", "terminal", "client", "commands", "__init__", "__main__"},
+    {"app", "faces", "server", "embed", "bridge", "adapters", "testing", "cli", "terminal", "client", "commands", "__init__", "__main__"},
 )
 HOMES = {
-    "aiohttp": {"gateway", "aws", "admin", "app", "faces", "server", "embed", "asgi", "testing", "guard"}, "jinja2": {"admin"}, "aiosqlite": {"store"},
+    "aiohttp": {"gateway", "aws", "admin", "app", "faces", "server", "embed", "bridge", "testing", "guard"}, "jinja2": {"admin"}, "aiosqlite": {"store"},
     "watchfiles": {"sources", "functions"}, "aws_croniter": {"cron"}, "botocore": set(), "boto3": set(),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
