@@ -136,6 +136,14 @@ class Microlam:
             async with asyncio.timeout(self.settings.drain):
                 await self.invoker.idle()
 
+    async def settled(self) -> None:
+        """Return when everything that has happened so far has been dealt with: nothing is due, and nothing runs."""
+        while True:
+            await self.folders.caught_up()
+            await self.schedules.settled()
+            if await self.invoker.settled():
+                return
+
     async def _build(self, life: AsyncExitStack) -> None:
         settings = self.settings
         self.store = await Store.open(settings.data, unwritten=settings.unwritten)
@@ -150,7 +158,7 @@ class Microlam:
             self.folder, settings.data, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
             triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
-            bucket_folder=lambda bucket: bucket_folder(self.folder, settings.data, bucket),
+            bucket_folder=lambda bucket: bucket_folder(settings.buckets or self.folder, settings.data, bucket), executor=settings.executor,
         )
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,
@@ -158,7 +166,9 @@ class Microlam:
             retry=Retry(delay=settings.retry_delay), before=self.before, after=self.after, on_failure=self.on_failure,
         )
         self.invoker.ended.append(self.functions.ended)
-        self.buckets = Buckets(self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region)
+        self.buckets = Buckets(
+            settings.buckets or self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region,
+        )
         self.schedules = Schedules(self.store, self.triggers, self.clock, wake=self.invoker.wake, catch_up=settings.catch_up, say=self.say)
         self.folders = Folders(self.buckets, self.triggers, self.clock, quiet=settings.file_quiet, poll=settings.poll, say=self.say)
         await self.functions.load()
@@ -173,8 +183,10 @@ class Microlam:
             settings.data / "run", base_environment=environment, endpoint_url=self.endpoint_url, credentials=self.credentials,
             limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit,
         )
-        processes.prepare()     # the first invocation finds its zygote there
-        return {"processes": processes, "inprocess": InProcess(log_limit=settings.log_limit)}
+        if settings.executor == "processes":
+            processes.prepare()     # the first invocation finds its zygote there
+        inprocess = InProcess(endpoint_url=self.endpoint_url, credentials=self.credentials, log_limit=settings.log_limit)
+        return {"processes": processes, "inprocess": inprocess}
 
     @asynccontextmanager
     async def _answer_handlers(self, listening: socket.socket) -> AsyncIterator[None]:

@@ -91,6 +91,7 @@ class Invoker:
         self._claimed: Counter[str] = Counter()
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
+        self._claiming = False
         self.stopping = False
         self.ended: list[Callable[[Invocation, Outcome], None]] = []    # called after each invocation
 
@@ -168,10 +169,15 @@ class Invoker:
                     await asyncio.sleep(TRY_AGAIN)
 
     async def _begin_due(self, tasks: asyncio.TaskGroup) -> None:
-        claimed = await self._store.claim(self._clock.now(), CLAIMED_AT_ONCE, skip=self._saturated())
-        for invocation in claimed:
-            self._claimed[invocation.arn] += 1
-            tasks.create_task(self._attempt(invocation))
+        self._claiming = True
+        try:
+            claimed = await self._store.claim(self._clock.now(), CLAIMED_AT_ONCE, skip=self._saturated())
+            for invocation in claimed:
+                self._claimed[invocation.arn] += 1
+                tasks.create_task(self._attempt(invocation))
+        finally:
+            self._claiming = False
+            self._left.set()
         if len(claimed) < CLAIMED_AT_ONCE:
             await self._clock.wait(await self._store.next_due(skip=self._saturated()), self._changed)
 
@@ -234,6 +240,20 @@ class Invoker:
 
     async def idle(self) -> None:
         """Return when nothing runs."""
-        while self._running or self._claimed:
+        while self._running or self._claimed or self._claiming:
             self._left.clear()
             await self._left.wait()
+
+    async def settled(self) -> bool:
+        """Return when nothing runs and nothing is due; whether that was so at once."""
+        at_once = True
+        while True:
+            self._left.clear()
+            if not (self._running or self._claimed or self._claiming or await self._anything_due()):
+                return at_once
+            at_once = False
+            await self._left.wait()
+
+    async def _anything_due(self) -> bool:
+        due_at = await self._store.next_due()
+        return due_at is not None and due_at <= self._clock.now()

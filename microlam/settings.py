@@ -89,6 +89,7 @@ REGION = text("an AWS region", r"[a-z]{2}(-[a-z]+)+-[0-9]", "REGION")
 SWITCH = Kind(must="true or false", read=_read_switch, metavar="")
 PATH = Kind(must="a path", read=_read_path, metavar="PATH")
 TEXTS = Kind(must="a list of texts (in a variable: with commas between)", read=_read_texts, metavar="NAME")
+EXECUTOR = text("processes or inprocess", "processes|inprocess", "NAME")
 SECRET = text("text without spaces, not empty", r"[\x21-\x7e]+", "TEXT")
 
 
@@ -120,6 +121,7 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("port", 3000, "Port to listen on; 0 takes any free one", whole(0, 65535)),
         Setting("data", None, "Folder for everything the server keeps; by default .microlam in the folder of functions", PATH),
         Setting("env_vars", None, "JSON file with environment variables of functions, as of sam local --env-vars", PATH),
+        Setting("buckets", None, "Folder in which a folder is the bucket of its name; by default the folder of functions", PATH),
         Setting("region", DEFAULT_REGION, "Region in ARNs, events and the handlers' environment", REGION, otherwise=("AWS_REGION", "AWS_DEFAULT_REGION")),
         Setting("account", DEFAULT_ACCOUNT, "Account in ARNs, where a request's credentials name none", text("twelve digits", r"[0-9]{12}", "ID")),
         Setting("poll", False, "Look for changed files at intervals, where the file system sends no events (network drives, some containers)", SWITCH),
@@ -131,6 +133,7 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("secret_key", None, "The secret of the access key", SECRET, secret=True),
     ),
     "how much at once": (
+        Setting("executor", "processes", "How functions run that do not say it themselves: processes, or inprocess, within the server", EXECUTOR),
         Setting("concurrency", 10, "Workers of one function at once, where it sets no limit of its own", COUNT),
         Setting("server_concurrency", 100, "Workers of all functions at once", COUNT),
         Setting("queue_limit", 1000, "Invocations of one function that may wait for a worker; more are throttled (429)", whole(0)),
@@ -161,6 +164,7 @@ class Settings:
     port: int
     data: Path
     env_vars: Path | None
+    buckets: Path | None
     region: str
     account: str
     poll: bool
@@ -168,6 +172,7 @@ class Settings:
     admin_token: str | None = field(repr=False)
     access_key: str | None
     secret_key: str | None = field(repr=False)
+    executor: str
     concurrency: int
     server_concurrency: int
     queue_limit: int
@@ -191,6 +196,7 @@ class Named(TypedDict, total=False):
     port: int
     data: str | Path
     env_vars: str | Path
+    buckets: str | Path
     region: str
     account: str
     poll: bool
@@ -198,6 +204,7 @@ class Named(TypedDict, total=False):
     admin_token: str
     access_key: str
     secret_key: str
+    executor: str
     concurrency: int
     server_concurrency: int
     queue_limit: int
@@ -226,8 +233,9 @@ def read_settings(folder: Path, *, flags: Mapping[str, object], variables: Mappi
     for setting in SETTINGS:
         values[setting.name], origins[setting.name] = _settle(setting, flags, variables, toml)
     values["data"] = _place(folder, values["data"] or folder / ".microlam", origins["data"])
-    if values["env_vars"] is not None:
-        values["env_vars"] = _place(folder, values["env_vars"], origins["env_vars"])
+    for name in ("env_vars", "buckets"):
+        if values[name] is not None:
+            values[name] = _place(folder, values[name], origins[name])
     settings = Settings(**values, origins=origins)
     _check_together(settings)
     return settings

@@ -1,7 +1,7 @@
 """InProcess: handlers inside the host's own process and loop, for embedding and for debugging.
 
-Coroutines run concurrently in the loop, other handlers on threads. There is no wall: environment variables, working directory and memory are the
-host's, a thread that overruns its time can only be abandoned, and a crash is the host's crash.
+Coroutines run concurrently in the loop, other handlers on threads. There is no wall: working directory and memory are the host's, a thread that
+overruns its time can only be abandoned, and a crash is the host's crash.
 """
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import json
 import os
 import platform
 import resource
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from microlam.executors import ExecutorStatistics, WorkerStatistics, logs
+from microlam.executors import Credentials, ExecutorStatistics, WorkerStatistics, logs, variables
 from microlam.executors.capture import Output, capture, current
-from microlam.executors.environment import context_of, new_log_stream
+from microlam.executors.environment import context_of, environment_of, new_log_stream
 from microlam.executors.namespaces import Namespace
 from microlam.executors.threads import Settled, Threads
 from microlam.executors.workers import handler as runtime
@@ -42,6 +43,7 @@ class Loaded:
     call: Handler
     make_context: type[runtime.LambdaContext]
     namespace: Namespace | None
+    variables: dict[str, str | None] | None     # None: it has the host's
     log_stream: str
     output: bytes           # printed by the import
     seconds: float          # it took
@@ -60,15 +62,18 @@ class NotLoaded(Exception):
 
 
 class InProcess:
-    """Runs versions in the host's process."""
+    """Runs versions in the host's process; imported handlers have the environment variables that a worker of their own would have."""
 
-    def __init__(self, *, log_limit: int = 1 << 20) -> None:
-        self._log_limit = log_limit
+    def __init__(self, *, endpoint_url: str = "", credentials: Credentials | None = None, log_limit: int = 1 << 20) -> None:
+        self._endpoint_url, self._log_limit = endpoint_url, log_limit
+        self._credentials = credentials or Credentials(access_key="", secret_key="", session_token="")
         self._registered: dict[str, Handler] = {}
         self._loaded: dict[str, Loaded] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._leaving: dict[Loaded, asyncio.Event] = {}
         self._threads = Threads()
+        variables.enter()
+        self._closed = False
 
     def register(self, arn: str, handler: Handler) -> None:
         """Let this callable be the function's handler, instead of one to import."""
@@ -126,6 +131,9 @@ class InProcess:
     async def close(self) -> None:
         """Forget everything that was imported; threads that still run are abandoned."""
         self._threads.close()
+        if not self._closed:
+            self._closed = True
+            variables.leave()
         for loaded in self._loaded.values():
             if loaded.namespace is not None:
                 loaded.namespace.close()
@@ -144,28 +152,35 @@ class InProcess:
             return loaded, True
 
     async def _import(self, version: Version) -> Loaded:
-        began = time.perf_counter()
-        namespace = None
-        output = Output("", self._log_limit)
+        began, log_stream = time.perf_counter(), new_log_stream(version)
+        namespace, own, output = None, None, Output("", self._log_limit)
         call: Handler
         if version.arn in self._registered:
             call = self._registered[version.arn]
         else:
             namespace = Namespace(f"_microlam_{next(_numbers)}", [version.root, *version.path], version.source)
-            found, error = await self._on_thread(lambda: runtime.find_handler(version.handler, namespace.import_module), output, version.log_format)
+            own = self._variables(version, log_stream)
+            captured = Captured(output, version.log_format, own)
+            found, error = await self._on_thread(lambda: runtime.find_handler(version.handler, namespace.import_module), captured)
             if found is None:
                 namespace.close()
                 described = runtime.error_of(error or TypeError("the handler is None"), "")
                 output.print(runtime.error_line(described, version.log_format))
                 raise NotLoaded(described, output, time.perf_counter() - began)
             call = found
-        log_stream = new_log_stream(version)
         return Loaded(
             version=version, call=call, make_context=runtime.context_of(context_of(version, log_stream), print_to_log), namespace=namespace,
-            log_stream=log_stream, output=output.bytes(),
-            seconds=time.perf_counter() - began, since=datetime.now(UTC),
+            variables=own, log_stream=log_stream, output=output.bytes(), seconds=time.perf_counter() - began, since=datetime.now(UTC),
             on_loop=inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)),  # noqa: B004
         )
+
+    def _variables(self, version: Version, log_stream: str) -> dict[str, str | None]:
+        environment = environment_of(
+            version, base={}, credentials=self._credentials, endpoint_url=self._endpoint_url, log_stream=log_stream,
+            temporary=tempfile.gettempdir(), runtime="",
+        )
+        # Programs that it starts are the host's, and so is what they import.
+        return {name: value for name, value in environment.items() if name != "PYTHONPATH" or name in version.environment}
 
     # ---- running ------------------------------------------------------------------------------------------------
 
@@ -217,43 +232,44 @@ class InProcess:
         return "failed", payload, "", ""
 
     async def _call(self, loaded: Loaded, invocation: Invocation, output: Output) -> Settled[object]:
-        version = loaded.version
+        version, captured = loaded.version, Captured(output, loaded.version.log_format, loaded.variables)
         context = loaded.make_context(invocation.id, invocation.invoked_arn, invocation.client_context or "", version.timeout)
         event = runtime.read_event(invocation.payload)
         if not loaded.on_loop:
-            settled = await self._on_thread(lambda: loaded.call(event, context), output, version.log_format)
+            settled = await self._on_thread(lambda: loaded.call(event, context), captured)
             if not isinstance(settled.result, Awaitable):
                 return settled
-            with Captured(output, version.log_format):
+            with captured:
                 return Settled(await settled.result, None)
-        with Captured(output, version.log_format):
+        with captured:
             awaitable = loaded.call(event, context)
             assert isinstance(awaitable, Awaitable)
             return Settled(await awaitable, None)
 
-    async def _on_thread(self, call: Callable[[], Result], output: Output, log_format: str) -> Settled[Result]:
+    async def _on_thread(self, call: Callable[[], Result], captured: Captured) -> Settled[Result]:
         def captured_call() -> Result:
-            with Captured(output, log_format):
+            with captured:
                 return call()
 
         return await self._threads.run(captured_call)
 
 
 class Captured:
-    """What this context prints and logs is `output`'s."""
+    """What this context prints and logs is `output`'s, and its environment variables are the function's own."""
 
-    __slots__ = ("_running", "_token")
+    __slots__ = ("_output", "_running", "_seen", "_variables")
 
-    def __init__(self, output: Output, log_format: str) -> None:
-        self._running = output, log_format
+    def __init__(self, output: Output, log_format: str, own: dict[str, str | None] | None) -> None:
+        self._running, self._variables = (output, log_format), own
 
     def __enter__(self) -> None:
-        self._token = current.set(self._running)
+        self._output, self._seen = current.set(self._running), variables.current.set(self._variables)
         capture.enter()
 
     def __exit__(self, *error: object) -> None:
         capture.leave()
-        current.reset(self._token)
+        current.reset(self._output)
+        variables.current.reset(self._seen)
 
 
 def print_to_log(text: str) -> None:

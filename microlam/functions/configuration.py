@@ -32,7 +32,7 @@ class FunctionSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
     concurrency: int | None = None
     runtime: str | None = None
-    executor: str = "processes"
+    executor: str | None = None         # None: the server's choice
     preload: tuple[str, ...] = ()
     log_format: str = "Text"
     triggers: tuple[Declared, ...] = ()
