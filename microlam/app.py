@@ -159,6 +159,7 @@ class Microlam:
             triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
             bucket_folder=lambda bucket: bucket_folder(settings.buckets or self.folder, settings.data, bucket), executor=settings.executor,
+            requirements=settings.requirements,
         )
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,

@@ -46,13 +46,13 @@ def asgi(
         lam = microlam.Microlam("functions/")
         uvicorn.run(microlam.asgi(lam))
     """
-    return Asgi(lam, {"functions": prefix, "aws": aws, "admin": admin}, guard)
+    return Asgi(lam, (prefix, aws, admin), guard)
 
 
 class Asgi:
     """An ASGI application."""
 
-    def __init__(self, lam: Microlam, prefixes: dict[str, str | None], guard: AsgiGuard | None) -> None:
+    def __init__(self, lam: Microlam, prefixes: tuple[str | None, str | None, str | None], guard: AsgiGuard | None) -> None:
         self._lam, self._prefixes, self._guard = lam, prefixes, guard
         self._faces: dict[str, Faces] = {}      # by the path that we are mounted under
         self._store: Store | None = None
@@ -82,8 +82,8 @@ class Asgi:
         if self._store is not self._lam.store:      # it has been started again, and all its parts are others
             self._store, self._faces = self._lam.store, {}
         if root not in self._faces:
-            at = {name: None if prefix is None else root + prefix.rstrip("/") for name, prefix in self._prefixes.items()}
-            self._faces[root] = Faces(self._lam, **at, hosted=True, guarded=self._guard is not None)
+            functions, aws, admin = (None if prefix is None else root + prefix.rstrip("/") for prefix in self._prefixes)
+            self._faces[root] = Faces(self._lam, functions=functions, aws=aws, admin=admin, hosted=True, guarded=self._guard is not None)
         return self._faces[root]
 
     @staticmethod

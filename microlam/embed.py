@@ -38,25 +38,35 @@ def setup(
         raise SettingsError(reason="This application has a microlam already. Give the other one its own key= and data=.")
     lam = app[key] = Microlam(folder, **settings)
     resources = {name: _add(app, path) for name, path in (("admin", admin), ("aws", aws), ("functions", prefix)) if path is not None}
+    at: dict[str, str] = {}
     mounted: list[Faces] = []
 
     async def life(app: web.Application) -> AsyncIterator[None]:
         async with lam:
             # Only now: where the application is a part of another, its resources have got that one's prefix too.
-            at = {name: resource.canonical.removesuffix("{tail}").rstrip("/") for name, resource in resources.items()}
-            faces = Faces(lam, functions=at.get("functions"), aws=at.get("aws"), admin=at.get("admin"), hosted=True, guarded=guard is not None)
-            mounted.append(faces)
+            at.update((name, resource.canonical.removesuffix("{tail}").rstrip("/")) for name, resource in resources.items())
             yield
+            mounted.clear()
 
     async def serve(request: web.Request) -> web.StreamResponse:
         if guard is not None and not await _lets_in(guard, request):
             raise web.HTTPForbidden
+        if not mounted:
+            mounted.append(Faces(
+                lam, functions=at.get("functions"), aws=at.get("aws"), admin=at.get("admin"), hosted=True, guarded=guard is not None,
+                cancelling=_cancels(request),
+            ))
         return await mounted[0].serve(request)
 
     for resource in resources.values():
         resource.add_route("*", serve)
     app.cleanup_ctx.append(life)
     return lam
+
+
+def _cancels(request: web.Request) -> bool:
+    """Whether the host's server cancels requests whose client has left: aiohttp's `handler_cancellation`, which nothing public tells."""
+    return bool(getattr(getattr(request.protocol, "_manager", None), "handler_cancellation", True))
 
 
 async def _lets_in(guard: HostGuard, request: web.Request) -> bool:

@@ -20,12 +20,13 @@ class Faces:
     """The faces that are wanted, each under its prefix; None: nowhere.
 
     A request falls straight through: the admin's paths, then the AWS API, then the functions' routes. `hosted` says that the requests come through
-    somebody else's server, which may listen anywhere; `guarded`, that this host has seen to it who may call.
+    somebody else's server, which may listen anywhere; `guarded`, that this host has seen to it who may call; `cancelling`, that its server cancels
+    requests whose client has left.
     """
 
     def __init__(
         self, lam: Microlam, *, functions: str | None = "", aws: str | None = "", admin: str | None = "/_microlam", hosted: bool = False,
-        guarded: bool = False,
+        guarded: bool = False, cancelling: bool = False,
     ) -> None:
         settings = lam.settings
         keys = (settings.access_key, settings.secret_key) if settings.access_key and settings.secret_key else None
@@ -43,7 +44,7 @@ class Faces:
         )
         self.gateway = None if functions is None else Gateway(
             lam.functions, lam.triggers, lam.invoker, prefix=functions, error_page=self.admin.error_page if self.admin else None, clock=lam.clock,
-            cancelling=hosted,
+            cancelling=cancelling,
         )
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -122,6 +122,7 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("data", None, "Folder for everything the server keeps; by default .microlam in the folder of functions", PATH),
         Setting("env_vars", None, "JSON file with environment variables of functions, as of sam local --env-vars", PATH),
         Setting("buckets", None, "Folder in which a folder is the bucket of its name; by default the folder of functions", PATH),
+        Setting("requirements", None, "Folder for what requirements.txt files ask for; by default in the data folder", PATH),
         Setting("region", DEFAULT_REGION, "Region in ARNs, events and the handlers' environment", REGION, otherwise=("AWS_REGION", "AWS_DEFAULT_REGION")),
         Setting("account", DEFAULT_ACCOUNT, "Account in ARNs, where a request's credentials name none", text("twelve digits", r"[0-9]{12}", "ID")),
         Setting("poll", False, "Look for changed files at intervals, where the file system sends no events (network drives, some containers)", SWITCH),
@@ -165,6 +166,7 @@ class Settings:
     data: Path
     env_vars: Path | None
     buckets: Path | None
+    requirements: Path | None
     region: str
     account: str
     poll: bool
@@ -197,6 +199,7 @@ class Named(TypedDict, total=False):
     data: str | Path
     env_vars: str | Path
     buckets: str | Path
+    requirements: str | Path
     region: str
     account: str
     poll: bool
@@ -233,7 +236,7 @@ def read_settings(folder: Path, *, flags: Mapping[str, object], variables: Mappi
     for setting in SETTINGS:
         values[setting.name], origins[setting.name] = _settle(setting, flags, variables, toml)
     values["data"] = _place(folder, values["data"] or folder / ".microlam", origins["data"])
-    for name in ("env_vars", "buckets"):
+    for name in ("env_vars", "buckets", "requirements"):
         if values[name] is not None:
             values[name] = _place(folder, values[name], origins[name])
     settings = Settings(**values, origins=origins)

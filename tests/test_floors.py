@@ -14,7 +14,7 @@ FLOORS = (
     {"store", "packages", "requirements", "executors"},
     {"admission", "functions", "triggers", "invoke", "resources"},
     {"sources", "gateway", "aws", "admin"},
-    {"app", "faces", "server", "embed", "bridge", "adapters", "testing", "cli", "terminal", "client", "commands", "__init__", "__main__"},
+    {"app", "faces", "server", "embed", "bridge", "adapters", "testing", "pytest_plugin", "cli", "terminal", "client", "commands", "__init__", "__main__"},
 )
 HOMES = {
     "aiohttp": {"gateway", "aws", "admin", "app", "faces", "server", "embed", "bridge", "testing", "guard"}, "jinja2": {"admin"}, "aiosqlite": {"store"},

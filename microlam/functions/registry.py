@@ -62,13 +62,13 @@ class Functions:
         self, folder: Path, data: Path, *, region: str, account: str, triggers: TriggerTable,
         warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Awaitable[None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
-        bucket_folder: Callable[[str], Path] = Path, executor: str = "processes",
+        bucket_folder: Callable[[str], Path] = Path, executor: str = "processes", requirements: Path | None = None,
     ) -> None:
         self._region, self._account = region, account
         self._triggers, self._warm, self._retire, self._is_warm, self._say = triggers, warm, retire, is_warm, say
         folder, data = folder.resolve(), data.resolve()
         self._packages = Packages(data / "packages")
-        self._requirements = Requirements(data / "requirements", say)
+        self._requirements = Requirements(requirements or data / "requirements", say)
         apart = frozenset(path.resolve() for path in (data, env_vars) if path)
         self._looker = Looker(folder, apart, env_vars, self._requirements, self._packages, bucket_folder, executor)
         self._watcher = Watcher(poll=poll, say=say)
