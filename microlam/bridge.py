@@ -123,8 +123,8 @@ async def _request(scope: Scope, root: str, receive: Receive, send: Send) -> Asy
         feeding = asyncio.create_task(connection.feed(body, receive))
     task = cast("asyncio.Task[None]", asyncio.current_task())
     try:
-        # What stands for the connection has all that a request asks of one.
-        yield web.BaseRequest(head, body, cast(web.RequestHandler, connection), _Writer(send), task, loop, scheme=scope.get("scheme"))
+        # An Application's request, though there is none: the server, not we, writes what it gets. What stands for the connection has all that it asks.
+        yield web.Request(head, body, cast(web.RequestHandler, connection), _Writer(send), task, loop, scheme=scope.get("scheme"))
     finally:
         if feeding is not None:
             feeding.cancel()

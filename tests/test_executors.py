@@ -547,10 +547,10 @@ async def test_the_hosts_own_output_passes_by(tmp_path: Path, capsys: pytest.Cap
     await until(lambda: sys.stdout is not stdout)
     print("outer")
     assert output(await running) == ["inner"]
-    assert sys.stdout is stdout
     assert sys.path == path
-    assert capsys.readouterr().out == "outer\n"
     await lab.executor.close()
+    assert sys.stdout is stdout
+    assert capsys.readouterr().out == "outer\n"
     assert not [name for name in sys.modules if name.startswith("_microlam_")]
 
 

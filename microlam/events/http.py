@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -184,8 +184,8 @@ class HttpReply:
     """What to answer: every name and value in it may go on the wire as it is."""
 
     status: int = 200
-    headers: Sequence[tuple[str, str]] = ()
-    cookies: Sequence[str] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    cookies: tuple[str, ...] = ()
     body: bytes = b""
 
 
@@ -250,7 +250,7 @@ def _explicit(value: Mapping[str, object]) -> HttpReply:
         body = b""
     elif body and not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(("content-type", "text/plain; charset=utf-8"))  # What HTTP APIs answer; REST APIs say application/json.
-    return HttpReply(status=status, headers=headers, cookies=[_sendable("A cookie", cookie) for cookie in cookies], body=body)
+    return HttpReply(status=status, headers=tuple(headers), cookies=tuple(_sendable("A cookie", cookie) for cookie in cookies), body=body)
 
 
 def _status(value: object) -> int:

@@ -1,13 +1,13 @@
 """Whose output is it? print and logging of handlers inside the host's process, told apart by context.
 
-While an invocation runs, sys.stdout, sys.stderr and the root logger are ours; the host's own output passes through as it was.
+While invocations run, and a moment longer, sys.stdout, sys.stderr and a handler of the root logger are ours; the host's own output passes
+through as it was.
 """
 from __future__ import annotations
 
 import io
 import logging
 import sys
-import threading
 from contextvars import ContextVar
 from typing import TextIO
 
@@ -95,35 +95,36 @@ class _Logging(logging.Handler):
 
 
 class Capture:
-    """Stands in the way of the host's output while anything runs, and out of it else."""
+    """Stands in the way of the host's output while anyone runs handlers, and out of it else."""
 
     def __init__(self) -> None:
-        self._running = 0
-        self._lock = threading.Lock()
+        self._holders = 0
         self._logging = _Logging()
         self._stdout, self._stderr = _Stream(sys.stdout), _Stream(sys.stderr)
 
     def enter(self) -> None:
-        with self._lock:
-            self._running += 1
-            # Each time: the host may have put another stream in place meanwhile.
-            if sys.stdout is not self._stdout:
-                self._stdout.host, sys.stdout = sys.stdout, self._stdout
-            if sys.stderr is not self._stderr:
-                self._stderr.host, sys.stderr = sys.stderr, self._stderr
-            if self._running == 1:
-                logging.getLogger().addHandler(self._logging)
+        """Begin to hold the output; `leave` as often. Of the event loop's thread."""
+        self._holders += 1
+        if self._holders == 1:
+            logging.getLogger().addHandler(self._logging)
+        self.renew()
+
+    def renew(self) -> None:
+        """Before each invocation: the host may have put another stream in place meanwhile."""
+        if sys.stdout is not self._stdout:
+            self._stdout.host, sys.stdout = sys.stdout, self._stdout
+        if sys.stderr is not self._stderr:
+            self._stderr.host, sys.stderr = sys.stderr, self._stderr
 
     def leave(self) -> None:
-        with self._lock:
-            self._running -= 1
-            if self._running:
-                return
-            logging.getLogger().removeHandler(self._logging)
-            if sys.stdout is self._stdout:
-                sys.stdout = self._stdout.host
-            if sys.stderr is self._stderr:
-                sys.stderr = self._stderr.host
+        self._holders -= 1
+        if self._holders:
+            return
+        logging.getLogger().removeHandler(self._logging)
+        if sys.stdout is self._stdout:
+            sys.stdout = self._stdout.host
+        if sys.stderr is self._stderr:
+            sys.stderr = self._stderr.host
 
 
 capture = Capture()     # of the process: sys.stdout is, too

@@ -17,11 +17,11 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from microlam.executors import Credentials, ExecutorStatistics, WorkerStatistics, logs, variables
 from microlam.executors.capture import Output, capture, current
 from microlam.executors.environment import context_of, environment_of, new_log_stream
+from microlam.executors.lasting import Lasting
 from microlam.executors.namespaces import Namespace
 from microlam.executors.threads import Settled, Threads
 from microlam.executors.workers import handler as runtime
@@ -31,8 +31,9 @@ from microlam.model import Invocation, Outcome, Version, new_id
 
 Handler = Callable[..., object]
 _numbers = itertools.count(1)
-Result = TypeVar("Result")
 PYTHON = platform.python_version()
+RUNTIME = f"Python {PYTHON}"
+MOMENT = 1.0            # seconds for which the output is held after an invocation
 
 
 @dataclass(eq=False)
@@ -72,8 +73,11 @@ class InProcess:
         self._locks: dict[str, asyncio.Lock] = {}
         self._leaving: dict[Loaded, asyncio.Event] = {}
         self._threads = Threads()
-        variables.enter()
+        self._lasting: Lasting | None = None
+        self._ran = False
+        self._letting_go: asyncio.TimerHandle | None = None
         self._closed = False
+        variables.enter()
 
     def register(self, arn: str, handler: Handler) -> None:
         """Let this callable be the function's handler, instead of one to import."""
@@ -134,6 +138,12 @@ class InProcess:
         if not self._closed:
             self._closed = True
             variables.leave()
+        if self._lasting is not None:
+            self._lasting.close()
+        if self._letting_go is not None:
+            self._letting_go.cancel()
+            self._letting_go = None
+            capture.leave()
         for loaded in self._loaded.values():
             if loaded.namespace is not None:
                 loaded.namespace.close()
@@ -153,15 +163,15 @@ class InProcess:
 
     async def _import(self, version: Version) -> Loaded:
         began, log_stream = time.perf_counter(), new_log_stream(version)
-        namespace, own, output = None, None, Output("", self._log_limit)
+        namespace, own = None, None
+        output = Output("", self._log_limit)
         call: Handler
         if version.arn in self._registered:
             call = self._registered[version.arn]
         else:
             namespace = Namespace(f"_microlam_{next(_numbers)}", [version.root, *version.path], version.source)
             own = self._variables(version, log_stream)
-            captured = Captured(output, version.log_format, own)
-            found, error = await self._on_thread(lambda: runtime.find_handler(version.handler, namespace.import_module), captured)
+            found, error = await self._find(version, namespace, output, own)
             if found is None:
                 namespace.close()
                 described = runtime.error_of(error or TypeError("the handler is None"), "")
@@ -170,9 +180,19 @@ class InProcess:
             call = found
         return Loaded(
             version=version, call=call, make_context=runtime.context_of(context_of(version, log_stream), print_to_log), namespace=namespace,
-            variables=own, log_stream=log_stream, output=output.bytes(), seconds=time.perf_counter() - began, since=datetime.now(UTC),
+            variables=own, log_stream=log_stream, output=output.bytes(),
+            seconds=time.perf_counter() - began, since=datetime.now(UTC),
             on_loop=inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)),  # noqa: B004
         )
+
+    async def _find(self, version: Version, namespace: Namespace, output: Output, own: dict[str, str | None]) -> Settled[Handler]:
+        self._hold_output(asyncio.get_running_loop())
+        token, seen = current.set((output, version.log_format)), variables.current.set(own)
+        try:
+            return await self._threads.run(lambda: runtime.find_handler(version.handler, namespace.import_module))
+        finally:
+            variables.current.reset(seen)
+            current.reset(token)
 
     def _variables(self, version: Version, log_stream: str) -> dict[str, str | None]:
         environment = environment_of(
@@ -193,19 +213,26 @@ class InProcess:
         duration = version.timeout if how == "timed_out" else time.perf_counter() - began
         init = loaded.seconds if cold else None
         memory = peak()
-        return Outcome(
-            status=how, payload=payload, version=version.number, started_at=began_at, duration=duration, init=init, cold=cold, memory=memory,
-            log_stream=loaded.log_stream, runtime=f"Python {PYTHON}",
-            logs=logs.log_of(logs.Run(
+        if first or cold or error or output.dropped or version.log_format == "JSON":
+            log = logs.log_of(logs.Run(
                 version=version, id=id, duration=duration, memory=memory, output=output.bytes(), dropped=output.dropped, first=first,
                 runtime=PYTHON, init=init, init_output=loaded.output if first else b"", error=error, sentence=sentence,
-            )),
+            ))
+        else:
+            log = logs.plain_log(version, id, duration, memory, output.bytes())
+        return Outcome(
+            status=how, payload=payload, version=version.number, logs=log, started_at=began_at, duration=duration, init=init, cold=cold,
+            memory=memory, log_stream=loaded.log_stream, runtime=RUNTIME,
         )
 
     async def _attempt(self, loaded: Loaded, invocation: Invocation, output: Output) -> tuple[str, bytes, str, str]:
         """Call the handler; status and payload, and what the platform has to say if it ended badly."""
         version, id = loaded.version, invocation.id
-        limit = asyncio.timeout(version.timeout)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        limit = asyncio.timeout(None)
+        self._hold_output(loop)
+        call = self._lasting_of(loop).begin(began, lambda: limit.reschedule(began + version.timeout))
         try:
             async with limit:
                 result, raised = await self._call(loaded, invocation, output)
@@ -220,6 +247,8 @@ class InProcess:
                 raise       # the caller's wish, not the handler's doing
             if not limit.expired():
                 return self._raised(loaded, invocation, output, error)
+        finally:
+            call.over = True
         sentence = logs.timeout_sentence(id, version.timeout)
         return "timed_out", logs.platform_error("Sandbox.Timedout", sentence), "Sandbox.Timedout", sentence
 
@@ -232,44 +261,42 @@ class InProcess:
         return "failed", payload, "", ""
 
     async def _call(self, loaded: Loaded, invocation: Invocation, output: Output) -> Settled[object]:
-        version, captured = loaded.version, Captured(output, loaded.version.log_format, loaded.variables)
+        version = loaded.version
         context = loaded.make_context(invocation.id, invocation.invoked_arn, invocation.client_context or "", version.timeout)
         event = runtime.read_event(invocation.payload)
-        if not loaded.on_loop:
-            settled = await self._on_thread(lambda: loaded.call(event, context), captured)
-            if not isinstance(settled.result, Awaitable):
-                return settled
-            with captured:
-                return Settled(await settled.result, None)
-        with captured:
-            awaitable = loaded.call(event, context)
-            assert isinstance(awaitable, Awaitable)
-            return Settled(await awaitable, None)
+        token, seen = current.set((output, version.log_format)), variables.current.set(loaded.variables)
+        try:
+            if loaded.on_loop:
+                return Settled(await loaded.call(event, context), None)  # type: ignore[misc]  # on_loop says it can be awaited
+            settled = await self._threads.run(lambda: loaded.call(event, context))
+            return Settled(await settled.result, None) if isinstance(settled.result, Awaitable) else settled
+        finally:
+            variables.current.reset(seen)
+            current.reset(token)
 
-    async def _on_thread(self, call: Callable[[], Result], captured: Captured) -> Settled[Result]:
-        def captured_call() -> Result:
-            with captured:
-                return call()
+    # ---- around each invocation ---------------------------------------------------------------------------------
 
-        return await self._threads.run(captured_call)
+    def _lasting_of(self, loop: asyncio.AbstractEventLoop) -> Lasting:
+        if self._lasting is None:
+            self._lasting = Lasting(loop)
+        return self._lasting
 
-
-class Captured:
-    """What this context prints and logs is `output`'s, and its environment variables are the function's own."""
-
-    __slots__ = ("_output", "_running", "_seen", "_variables")
-
-    def __init__(self, output: Output, log_format: str, own: dict[str, str | None] | None) -> None:
-        self._running, self._variables = (output, log_format), own
-
-    def __enter__(self) -> None:
-        self._output, self._seen = current.set(self._running), variables.current.set(self._variables)
+    def _hold_output(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See to it that what handlers print is theirs: from the first invocation until none has run for a moment."""
+        self._ran = True
+        if self._letting_go is not None:
+            capture.renew()
+            return
         capture.enter()
+        self._letting_go = loop.call_later(MOMENT, self._let_go, loop)
 
-    def __exit__(self, *error: object) -> None:
-        capture.leave()
-        current.reset(self._output)
-        variables.current.reset(self._seen)
+    def _let_go(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._ran or any(loaded.running for loaded in self._loaded.values()) or self._leaving:
+            self._ran = False
+            self._letting_go = loop.call_later(MOMENT, self._let_go, loop)
+        else:
+            self._letting_go = None
+            capture.leave()
 
 
 def print_to_log(text: str) -> None:
@@ -284,7 +311,7 @@ def unusable(version: Version, failure: NotLoaded, id: str) -> Outcome:
     error = {**failure.error, "requestId": id}
     return Outcome(
         status="failed", payload=json.dumps(error).encode(), version=version.number, started_at=datetime.now(UTC), cold=True, memory=peak(),
-        runtime=f"Python {PYTHON}",
+        runtime=RUNTIME,
         logs=logs.log_of(logs.Run(
             version=version, id=id, duration=0.0, memory=peak(), first=True, runtime=PYTHON, init_output=failure.output.bytes(),
             init_failed=failure.seconds, error=str(error["errorType"]),

@@ -10,12 +10,12 @@ from typing import Protocol
 from urllib.parse import quote
 
 from aiohttp import HttpVersion10, HttpVersion11, web
-from multidict import CIMultiDict
 
 from microlam.clock import Clock, SystemClock
 from microlam.errors import NotFound, RequestTooLarge, Throttled
 from microlam.events.http import HttpFacts, HttpReply, Malformed, event_bytes, reply, split_target, v2_event
 from microlam.gateway.body import read_body
+from microlam.gateway.replies import identified, message, response
 from microlam.guard import is_loopback, loopback_host
 from microlam.model import SYNC_PAYLOAD_LIMIT, Invocation, Outcome, Version, new_id
 from microlam.routes import Match, RouteTable
@@ -26,7 +26,6 @@ BODY_LIMIT = 10 * 1024 * 1024
 ErrorPage = Callable[[Outcome, Invocation, str | None], str]
 
 _PROTOCOLS = {HttpVersion11: "HTTP/1.1", HttpVersion10: "HTTP/1.0"}
-_ID_HEADERS = ("apigw-requestid", "x-amzn-RequestId")
 _PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'self'",
@@ -85,19 +84,19 @@ class Gateway:
         try:
             body = await read_body(request, limit=BODY_LIMIT, silence=self.silence, deadline=self.deadline)
         except RequestTooLarge:
-            return _message(413, "Request Entity Too Large", close=True)
+            return message(413, "Request Entity Too Large", close=True)
         except TimeoutError:
-            return _message(408, "Request Timeout", close=True)
+            return message(408, "Request Timeout", close=True)
         except web.RequestPayloadError:
-            return _message(400, "Bad Request", close=True)
+            return message(400, "Bad Request", close=True)
         path, query = split_target(request.raw_path)
         path = path.removeprefix(self.prefix) or "/"
         match = self.triggers.routes.match(request.method, path)
         if match is None:
-            return _message(404, "Not Found")
+            return message(404, "Not Found")
         invocation = self._invocation(request, match, path, query, body)
         if len(invocation.payload) > SYNC_PAYLOAD_LIMIT:
-            return _message(413, "Request Entity Too Large")
+            return message(413, "Request Entity Too Large")
         return await self._answer(request, match, invocation)
 
     def _invocation(self, request: web.BaseRequest, match: Match, path: str, query: str, body: bytes) -> Invocation:
@@ -112,17 +111,17 @@ class Gateway:
             id=id, arn=match.arn, qualifier=match.qualifier, payload=payload, cause="http", queued_at=now, summary=_summary(request.method, path),
         )
 
-    async def _answer(self, request: web.BaseRequest, match: Match, invocation: Invocation) -> web.Response:
+    async def _answer(self, request: web.BaseRequest, match: Match, invocation: Invocation) -> web.StreamResponse:
         try:
             version = await self.functions.current(match.arn, match.qualifier)
             outcome = await self._invoke(version, invocation)
         except Throttled:
-            return _message(503, "Service Unavailable", id=invocation.id)
+            return message(503, "Service Unavailable", id=invocation.id)
         except NotFound:  # The function, or the alias, went after the table was read.
-            return _message(500, "Internal Server Error", id=invocation.id)
+            return message(500, "Internal Server Error", id=invocation.id)
         answer = reply(outcome.payload) if outcome.ok else None
         if isinstance(answer, HttpReply):
-            return _response(answer, invocation.id)
+            return response(request, answer, invocation.id)
         return self._failure(request, outcome, invocation, answer)
 
     async def _invoke(self, version: Version, invocation: Invocation) -> Outcome:
@@ -136,31 +135,9 @@ class Gateway:
     def _failure(self, request: web.BaseRequest, outcome: Outcome, invocation: Invocation, malformed: Malformed | None) -> web.Response:
         """500: a page with the traceback for the developer's own browser, AWS's bare words for everybody else."""
         if self.error_page is None or not _developers_browser(request):
-            return _message(500, "Internal Server Error", id=invocation.id)
+            return message(500, "Internal Server Error", id=invocation.id)
         page = self.error_page(outcome, invocation, malformed.reason if malformed else None)
-        response = web.Response(status=500, body=page.encode("utf-8", "replace"), headers=_PAGE_HEADERS)
-        return _identified(response, invocation.id)
-
-
-def _response(answer: HttpReply, id: str) -> web.Response:
-    headers = CIMultiDict(answer.headers)
-    for cookie in answer.cookies:
-        headers.add("Set-Cookie", cookie)
-    return _identified(web.Response(status=answer.status, body=answer.body, headers=headers), id)
-
-
-def _message(status: int, text: str, *, id: str | None = None, close: bool = False) -> web.Response:
-    response = web.Response(status=status, body=b'{"message":"%s"}' % text.encode(), headers={"Content-Type": "application/json"})
-    if close:
-        response.force_close()
-    return _identified(response, id) if id else response
-
-
-def _identified(response: web.Response, id: str) -> web.Response:
-    """The invocation's id, under both names that AWS gives it; a handler cannot say another."""
-    for name in _ID_HEADERS:
-        response.headers[name] = id
-    return response
+        return identified(web.Response(status=500, body=page.encode("utf-8", "replace"), headers=_PAGE_HEADERS), invocation.id)
 
 
 def _developers_browser(request: web.BaseRequest) -> bool:
