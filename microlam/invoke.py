@@ -66,7 +66,7 @@ def refusal(error: MicrolamError, status: str) -> Outcome:
 
 
 class Running(NamedTuple):
-    """An invocation that a worker has now."""
+    """An invocation that an executor has now."""
 
     invocation: Invocation
     version: Version
@@ -90,7 +90,7 @@ class Invoker:
         self._running: dict[str, Running] = {}
         self._claimed: Counter[str] = Counter()
         self._changed = asyncio.Event()
-        self._left = asyncio.Event()
+        self._left: asyncio.Event | None = None         # set when one has ended, where somebody waits for the last one
         self._claiming = False
         self.stopping = False
         self.ended: list[Callable[[Invocation, Outcome], None]] = []    # called after each invocation
@@ -120,25 +120,28 @@ class Invoker:
             await self._on_failure.tell(invocation, outcome)
 
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
+        executor, key = self._executors[version.executor], invocation.key or invocation.id
         admission, limit = self._admission(version)
-        if not admission.enter_nowait(version.arn, limit):
-            await admission.enter(version.arn, limit, patient=patient)
+        capacity = executor.capacity(version, limit)
+        if not admission.enter_nowait(version.arn, limit, capacity):
+            await admission.enter(version.arn, limit, capacity, patient=patient)
         try:
             if self._store.full:
                 await self._store.room()
             if self._before:
                 await self._before.tell(invocation)
-            self._running[invocation.record_key] = Running(invocation, version, monotonic())
-            return await self._executors[version.executor].run(version, invocation)
+            self._running[key] = Running(invocation, version, monotonic())
+            return await executor.run(version, invocation)
         except asyncio.CancelledError:
             # The server ends. An asynchronous one stays on disk and starts again; the caller of this one is gone.
             if invocation.accepted_at is None:
                 self._store.put(invocation, Outcome(status="crashed", payload=b'{"errorType": "Runtime.ExitError", "errorMessage": "the server stopped"}'))
             raise
         finally:
-            self._running.pop(invocation.record_key, None)
+            self._running.pop(key, None)
             admission.leave(version.arn)
-            self._left.set()
+            if self._left is not None:
+                self._left.set()
 
     def _admission(self, version: Version) -> tuple[Admission, int]:
         if version.executor == "inprocess":
@@ -177,7 +180,8 @@ class Invoker:
                 tasks.create_task(self._attempt(invocation))
         finally:
             self._claiming = False
-            self._left.set()
+            if self._left is not None:
+                self._left.set()
         if len(claimed) < CLAIMED_AT_ONCE:
             await self._clock.wait(await self._store.next_due(skip=self._saturated()), self._changed)
 
@@ -194,7 +198,8 @@ class Invoker:
             self._claimed[invocation.arn] -= 1
             if not self._claimed[invocation.arn]:
                 del self._claimed[invocation.arn]
-            self._left.set()
+            if self._left is not None:
+                self._left.set()
             self.wake()
 
     async def _finish(self, invocation: Invocation, outcome: Outcome) -> None:
@@ -240,19 +245,21 @@ class Invoker:
 
     async def idle(self) -> None:
         """Return when nothing runs."""
+        left = self._left = self._left or asyncio.Event()
         while self._running or self._claimed or self._claiming:
-            self._left.clear()
-            await self._left.wait()
+            left.clear()
+            await left.wait()
 
     async def settled(self) -> bool:
         """Return when nothing runs and nothing is due; whether that was so at once."""
+        left = self._left = self._left or asyncio.Event()
         at_once = True
         while True:
-            self._left.clear()
+            left.clear()
             if not (self._running or self._claimed or self._claiming or await self._anything_due()):
                 return at_once
             at_once = False
-            await self._left.wait()
+            await left.wait()
 
     async def _anything_due(self) -> bool:
         due_at = await self._store.next_due()

@@ -9,7 +9,7 @@ import pytest
 from aws_lambda_powertools.utilities.parser.models import APIGatewayProxyEventV2Model
 
 from microlam.events.http import HttpFacts, HttpReply, Malformed, event_bytes, reply, split_target, v2_event
-from microlam.model import Trigger, function_arn, new_id
+from microlam.model import Outcome, Trigger, function_arn, new_id
 from microlam.routes import RouteTable, parse_route
 
 NOW = datetime(2026, 3, 9, 19, 3, 58, 390_000, UTC)
@@ -153,13 +153,13 @@ def test_ids_of_any_invocation_make_a_trace_id() -> None:
 # ---- out -------------------------------------------------------------------------------------------------------------
 
 def answered(value: object) -> HttpReply:
-    answer = reply(value if isinstance(value, bytes) else json.dumps(value).encode())
+    answer = reply(Outcome(status="succeeded", payload=value if isinstance(value, bytes) else json.dumps(value).encode()))
     assert isinstance(answer, HttpReply), answer
     return answer
 
 
 def malformed(value: object) -> str:
-    answer = reply(value if isinstance(value, bytes) else json.dumps(value).encode())
+    answer = reply(Outcome(status="succeeded", payload=value if isinstance(value, bytes) else json.dumps(value).encode()))
     assert isinstance(answer, Malformed), answer
     return answer.reason
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 import orjson
 
-from microlam.model import Invocation, Outcome, account_of
+from microlam.model import Invocation, Outcome, account_of, fact
 from microlam.routes import Match
 
 API_ID = "microlam"
@@ -67,9 +67,9 @@ def split_target(target: str) -> tuple[str, str]:
 
 def v2_event(facts: HttpFacts, match: Match, *, stage: str = "$default", prefix: str = "") -> dict[str, object]:
     """The event of payload format 2.0; what AWS leaves out is left out."""
-    headers, cookies = _headers_and_cookies(facts)
-    domain, label, _ = _host_parts(facts.host)
     seconds = facts.time.timestamp()
+    domain, label, port = _host_parts(facts.host)
+    headers, cookies = _headers_and_cookies(facts, int(seconds), port)
     event: dict[str, object] = {
         "version": "2.0", "routeKey": match.route_key, "rawPath": facts.path, "rawQueryString": facts.query,
     }
@@ -95,9 +95,9 @@ def v2_event(facts: HttpFacts, match: Match, *, stage: str = "$default", prefix:
     }
     if match.path_parameters:
         event["pathParameters"] = match.path_parameters
-    text, encoded = _body(facts.body, headers.get("content-type", ""))
-    if text:
-        event["body"] = text
+    encoded = False
+    if facts.body:
+        event["body"], encoded = _body(facts.body, headers.get("content-type", ""))
     event["isBase64Encoded"] = encoded
     return event
 
@@ -118,7 +118,7 @@ def _mended(value: object) -> object:
     return [_mended(item) for item in value] if isinstance(value, list) else value
 
 
-def _headers_and_cookies(facts: HttpFacts) -> tuple[dict[str, str], list[str]]:
+def _headers_and_cookies(facts: HttpFacts, seconds: int, port: str) -> tuple[dict[str, str], list[str]]:
     """Names in lower case, repeated ones joined, cookies apart (they are not in `headers`), and what API Gateway itself adds."""
     headers: dict[str, str] = {}
     cookies: list[str] = []
@@ -132,12 +132,14 @@ def _headers_and_cookies(facts: HttpFacts) -> tuple[dict[str, str], list[str]]:
             headers[name] = value
     headers["content-length"] = str(len(facts.body))
     if "x-amzn-trace-id" not in headers:
-        headers["x-amzn-trace-id"] = f"Root=1-{int(facts.time.timestamp()):08x}-{facts.request_id.replace('-', '')[-24:]}"
+        headers["x-amzn-trace-id"] = f"Root=1-{seconds:08x}-{facts.request_id.replace('-', '')[-24:]}"
     forwarded = headers.get("x-forwarded-for")
     headers["x-forwarded-for"] = f"{forwarded}, {facts.source_ip}" if forwarded else facts.source_ip
-    headers.setdefault("x-forwarded-port", _host_parts(facts.host)[2] or ("443" if facts.scheme == "https" else "80"))
-    headers.setdefault("x-forwarded-proto", facts.scheme)
-    return dict(sorted(headers.items())), cookies
+    if "x-forwarded-port" not in headers:
+        headers["x-forwarded-port"] = port or ("443" if facts.scheme == "https" else "80")
+    if "x-forwarded-proto" not in headers:
+        headers["x-forwarded-proto"] = facts.scheme
+    return {name: headers[name] for name in sorted(headers)}, cookies
 
 
 def _query_parameters(query: str) -> dict[str, str]:
@@ -179,7 +181,7 @@ def _request_time(seconds: int) -> str:
 
 # ---- out -------------------------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class HttpReply:
     """What to answer: every name and value in it may go on the wire as it is."""
 
@@ -209,11 +211,10 @@ def summary(invocation: Invocation, outcome: Outcome) -> str:
     return f"{invocation.summary} → {known}"
 
 
-def reply(payload: bytes) -> HttpReply | Malformed:
+def reply(outcome: Outcome) -> HttpReply | Malformed:
     """A handler's payload → the reply: as it says where it has a `statusCode`, else inferred: 200, JSON."""
-    try:
-        value = _loaded(payload)
-    except (ValueError, RecursionError):
+    payload, value = outcome.payload, outcome.value     # parsed once, for the record's summary too
+    if value is None and payload.strip() != b"null":
         return Malformed("The reply is not JSON.")
     if not isinstance(value, dict) or value.get("statusCode") is None:
         body = _encoded(value) if isinstance(value, str) else payload
@@ -228,20 +229,13 @@ class _NotAReplyError(Exception):
     pass
 
 
-def _loaded(payload: bytes) -> object:
-    try:
-        return orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return json.loads(payload)  # NaN and lone surrogates, which Python handlers can return.
-
-
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
 def _explicit(value: Mapping[str, object]) -> HttpReply:
     status = _status(value["statusCode"])
-    headers = _reply_headers(value)
+    headers = _reply_headers(value) if value.get("headers") or value.get("multiValueHeaders") else []
     cookies = value.get("cookies") or []
     if not isinstance(cookies, list):
         raise _NotAReplyError("cookies is not a list of strings.")
@@ -250,7 +244,8 @@ def _explicit(value: Mapping[str, object]) -> HttpReply:
         body = b""
     elif body and not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(("content-type", "text/plain; charset=utf-8"))  # What HTTP APIs answer; REST APIs say application/json.
-    return HttpReply(status=status, headers=tuple(headers), cookies=tuple(_sendable("A cookie", cookie) for cookie in cookies), body=body)
+    sent = tuple([_sendable("A cookie", cookie) for cookie in cookies]) if cookies else ()
+    return HttpReply(status=status, headers=tuple(headers), cookies=sent, body=body)
 
 
 def _status(value: object) -> int:
@@ -283,6 +278,7 @@ def _merged(single: Mapping[str, object], several: Mapping[str, object]) -> Iter
         yield from ((name, item) for item in items)
 
 
+@lru_cache(maxsize=1024)
 def _name(name: str) -> str:
     if not _TOKEN.fullmatch(name):
         raise _NotAReplyError(f"{json.dumps(name)} is not a header's name.")

@@ -102,6 +102,10 @@ class InProcess:
             if not loaded.running and loaded in self._leaving:
                 self._leaving[loaded].set()
 
+    def capacity(self, version: Version, limit: int) -> int:
+        """As many as may run."""
+        return limit
+
     async def warm(self, version: Version) -> Outcome | None:
         """Import the handler."""
         try:

@@ -1,7 +1,8 @@
 """Processes: the default executor. Each worker is a process of its own, forked warm, killed with everything below it.
 
 `run` takes a free worker of the version, the last one used first; else one is forked; else, at the limit, the longest idle worker of another
-version makes room; else the caller waits for the first that comes free.
+version makes room; else the caller waits for the first that comes free. Where a function has as many workers as it may and all its calls are
+short, they are sent a few ahead: a worker that finds its next one waiting need not sleep and be woken, which takes longer than a short call.
 """
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from microlam.executors import Credentials, ExecutorStatistics, logs, memory
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of, site_packages
+from microlam.executors.lasting import Lasting
 from microlam.executors.worker import NeverBegun, Place, Worker
 from microlam.executors.zygotes import Zygote
 from microlam.model import Invocation, Outcome, Version, new_id
@@ -29,6 +31,9 @@ SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
 SAMPLE_SHARE = 20       # of the time, at most one part in so many is spent on that
 TIDY_EVERY = 1.0        # seconds between looks at idle workers
 LAST_WAIT = 10.0        # seconds that a closing zygote has
+AHEAD = 3               # invocations that a busy worker may hold besides the one it runs
+SHORT = 0.005           # seconds: a longer call must not keep others waiting behind it
+SHORT_IN_A_ROW = 100    # calls, until the next is trusted to be short too
 
 
 @dataclass(eq=False)
@@ -41,6 +46,9 @@ class Pool:
     bytecode: str
     idle: list[Worker] = field(default_factory=list)        # the last used at the end
     workers: set[Worker] = field(default_factory=set)
+    turns: deque[Worker] = field(default_factory=deque)     # the same
+    limit: int = 1 << 30                                    # of workers, as far as is known
+    short: int = 0                                          # calls in a row that were short
     retired: bool = False
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -64,6 +72,7 @@ class Processes:
         self._scratch = scratch.absolute()
         self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
         self._limit, self._idle, self._log_limit = limit, idle, log_limit
+        self.lasting = Lasting(asyncio.get_running_loop())
         self._interpreters = dict(interpreters or {})       # runtime → interpreter; else the server's own
         self._pools: dict[str, Pool] = {}
         self._retired: set[Pool] = set()
@@ -89,9 +98,8 @@ class Processes:
         """Run it in a worker of its version."""
         pool = self._pools.get(version.key) or self._open(version)
         while True:
-            if pool.idle:
-                worker = pool.idle.pop()
-            else:
+            worker = pool.idle.pop() if pool.idle else self._busy_one(pool)
+            if worker is None:
                 try:
                     worker = await self._another(pool)
                 except OSError as error:
@@ -101,10 +109,19 @@ class Processes:
             except NeverBegun:
                 continue
             except asyncio.CancelledError:
-                # Whatever it is doing, its reply would be taken for the next one's.
-                self._discard(worker)
-                self._serve_waiting()
+                if worker.runs(invocation):
+                    # Whatever it is doing, its reply would be taken for the next one's.
+                    self._discard(worker)
+                    self._serve_waiting()
                 raise
+
+    def capacity(self, version: Version, limit: int) -> int:
+        """How many it takes where `limit` may run: some more, to send them ahead, once there are so many workers and all calls are short."""
+        pool = self._pools.get(version.key)
+        if pool is None:
+            return limit
+        pool.limit = limit
+        return limit * (1 + AHEAD) if self._sends_ahead(pool) else limit
 
     async def warm(self, version: Version) -> Outcome | None:
         """Start one more worker and import the handler."""
@@ -148,6 +165,7 @@ class Processes:
     async def close(self) -> None:
         """Kill every worker with all below it, and end the zygotes."""
         self._closed = True
+        self.lasting.close()
         for timer in (self._sampling, self._tidying):
             if timer is not None:
                 timer.cancel()
@@ -174,9 +192,22 @@ class Processes:
         self._pools[version.key] = pool
         return pool
 
+    def _sends_ahead(self, pool: Pool) -> bool:
+        return pool.short >= SHORT_IN_A_ROW and _full(pool)
+
+    def _busy_one(self, pool: Pool) -> Worker | None:
+        """A busy worker, each in turn, where one may be sent more than it runs."""
+        if self._sends_ahead(pool):
+            for _ in range(len(pool.turns)):
+                worker = pool.turns[0]
+                pool.turns.rotate(-1)
+                if 0 < worker.load <= AHEAD and not worker.over:
+                    return worker
+        return None
+
     async def _another(self, pool: Pool, *, new: bool = False) -> Worker:
         """A worker of this version that nobody uses: a new one, or the first that comes free."""
-        if not self._waiting and self._room(pool):
+        if not self._waiting and (new or not _full(pool)) and self._room(pool):
             self._granted += 1
             return await self._start(pool)
         waiting = Waiting(pool, new, asyncio.get_running_loop().create_future())
@@ -208,17 +239,22 @@ class Processes:
 
     def _serve_waiting(self) -> None:
         """Give what is free to those who wait, first come, first served: no version's callers can starve another's."""
+        passed_by = []
         while self._waiting:
             first = self._waiting[0]
-            if not first.place.done():
-                if first.pool.idle and not first.new:
-                    first.place.set_result(first.pool.idle.pop())
-                elif self._room(first.pool):
-                    self._granted += 1
-                    first.place.set_result(None)
-                else:
-                    return
+            if first.place.done():
+                pass
+            elif first.pool.idle and not first.new:
+                first.place.set_result(first.pool.idle.pop())
+            elif _full(first.pool) and not first.new:
+                passed_by.append(first)     # for one of its own to come free
+            elif self._room(first.pool):
+                self._granted += 1
+                first.place.set_result(None)
+            else:
+                break
             self._waiting.popleft()
+        self._waiting.extendleft(reversed(passed_by))
 
     async def _start(self, pool: Pool) -> Worker:
         """A new worker, in the place that was granted; it may be sent an invocation at once."""
@@ -232,6 +268,7 @@ class Processes:
         self._granted -= 1
         self._workers[worker] = pool
         pool.workers.add(worker)
+        pool.turns.append(worker)
         if self._tidying is None:
             self._tidy_later()
         return worker
@@ -291,8 +328,13 @@ class Processes:
 
     # ---- what workers tell --------------------------------------------------------------------------------------
 
+    def replied(self, worker: Worker, seconds: float) -> None:
+        """A worker has replied, after so long."""
+        pool = self._workers[worker]
+        pool.short = pool.short + 1 if seconds < SHORT else 0
+
     def freed(self, worker: Worker) -> None:
-        """A worker has replied, or waits warm."""
+        """A worker has nothing more to do."""
         pool = self._workers[worker]
         if pool.retired:
             self._discard(worker)
@@ -310,7 +352,8 @@ class Processes:
         self._clear(worker.place.folder)
         if pool is None:
             return      # it ended before it was one of ours
-        pool.workers.discard(worker)
+        pool.workers.remove(worker)
+        pool.turns.remove(worker)
         if worker in pool.idle:
             pool.idle.remove(worker)
         if pool.retired and not pool.workers:
@@ -320,6 +363,9 @@ class Processes:
 
     def lasts(self, worker: Worker) -> None:
         """An invocation takes longer than most: from now on its memory and its output are looked at."""
+        pool = self._workers.get(worker)
+        if pool is not None:
+            pool.short = 0
         self._long.add(worker)
         if self._sampling is None:
             self._sampling = worker.loop.call_later(SAMPLE_EVERY, self._sample)
@@ -404,6 +450,11 @@ class Processes:
         clearing = asyncio.get_running_loop().run_in_executor(None, functools.partial(shutil.rmtree, folder, ignore_errors=True))
         self._clearing.add(clearing)
         clearing.add_done_callback(self._clearing.discard)
+
+
+def _full(pool: Pool) -> bool:
+    """Whether it has as many workers as it may."""
+    return len(pool.workers) >= pool.limit
 
 
 def safe_name(sha256: str) -> str:

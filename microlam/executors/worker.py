@@ -11,18 +11,19 @@ import json
 import os
 import socket
 import tempfile
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from microlam.executors import WorkerStatistics, logs
+from microlam.executors.lasting import Call, Lasting
 from microlam.executors.workers.frames import CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.zygotes import Zygote
 from microlam.model import Invocation, Outcome, Version, new_id
 
 INIT_TIMEOUT = 10.0     # seconds an import may take; Lambda's
-LONG = 0.02             # seconds after which a running invocation is looked after
 GRACE = 2.0             # seconds in which a killed process is expected to be gone
 
 
@@ -33,6 +34,9 @@ class NeverBegun(Exception):
 class Keeper(Protocol):
     """Who holds the workers."""
 
+    lasting: Lasting
+
+    def replied(self, worker: Worker, seconds: float) -> None: ...
     def freed(self, worker: Worker) -> None: ...
     def ended(self, worker: Worker) -> None: ...
     def lasts(self, worker: Worker) -> None: ...
@@ -56,6 +60,7 @@ class Worker:
         self.since = datetime.now(UTC)
         self.idle_since = 0.0
         self.invocations = 0
+        self.load = 0                   # invocations it has been sent and not replied to
         self.peak = 0                   # most resident bytes
         self.over = False               # killed or ended: nothing more is to be sent
         self._zygote, self._keeper = zygote, keeper
@@ -70,6 +75,8 @@ class Worker:
         self._invocation: Invocation | None = None
         self._waiter: asyncio.Future[Outcome] | None = None
         self._warmed: asyncio.Future[Outcome | None] | None = None
+        self._behind: deque[tuple[Invocation, asyncio.Future[Outcome]]] = deque()      # sent ahead, and not begun
+        self._call: Call | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._began = self.loop.time()
         self._began_at = self.since
@@ -98,15 +105,19 @@ class Worker:
         self._keeper.lasts(self)
 
     def invoke(self, invocation: Invocation) -> asyncio.Future[Outcome]:
-        """Send an invocation; the future has its outcome, or NeverBegun."""
-        self._waiter = waiter = self.loop.create_future()
-        self._invocation = invocation
+        """Send an invocation, which begins when those sent before have ended; the future has its outcome, or NeverBegun."""
+        waiter: asyncio.Future[Outcome] = self.loop.create_future()
         if self.over:
             waiter.set_exception(NeverBegun())
             return waiter
+        self.load += 1
+        if self._invocation is not None:
+            self._behind.append((invocation, waiter))
+        else:
+            self._invocation, self._waiter = invocation, waiter
+            if self._ready:
+                self._begin()
         head = f"{invocation.id}\n{invocation.invoked_arn}\n{invocation.client_context or ''}".encode()
-        if self._ready:
-            self._begin()
         self._send(b"".join((REQUEST.pack(len(head), len(invocation.payload)), head, invocation.payload)))
         return waiter
 
@@ -123,6 +134,10 @@ class Worker:
         self._zygote.kill(self.place.number)
         # A process in the kernel's hands may be late; nobody waits for it longer than this.
         self._arm(self.loop.time() + GRACE, lambda: self.ended(None))
+
+    def runs(self, invocation: Invocation) -> bool:
+        """Whether this is the one that it has begun, or will begin first."""
+        return self._invocation is invocation
 
     @property
     def busy(self) -> bool:
@@ -141,8 +156,7 @@ class Worker:
         """Execution begins now: so does the time it has."""
         self._began = self.loop.time()
         self._began_at = datetime.now(UTC)
-        # One timer an invocation; most are over before it is due for the first time.
-        self._arm(self._began + LONG, self._last)
+        self._call = self._keeper.lasting.begin(self._began, self._last)
 
     def _last(self) -> None:
         self._keeper.lasts(self)
@@ -158,6 +172,8 @@ class Worker:
         self._timer = self.loop.call_at(when, call)
 
     def _disarm(self) -> None:
+        if self._call is not None:
+            self._call.over = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -232,11 +248,7 @@ class Worker:
         if peak > self.peak:
             self.peak = peak
         if kind in (SUCCEEDED, FAILED) and self._ready and self._invocation is not None and not self._overdue:
-            output, dropped = self._output(end, dropped)
-            self._disarm()
-            self._settle("succeeded" if kind == SUCCEEDED else "failed", payload, duration=seconds, output=output, dropped=dropped)
-            if not self.over:
-                self._keeper.freed(self)
+            self._reply("succeeded" if kind == SUCCEEDED else "failed", payload, seconds, end, dropped)
         elif kind == READY and not self._ready:
             self._become_ready(payload, seconds, end)
         elif kind == UNUSABLE and not self._ready:
@@ -244,6 +256,23 @@ class Worker:
         else:
             return self._overdue
         return True
+
+    def _reply(self, status: str, payload: bytes, seconds: float, end: int, dropped: int) -> None:
+        """The handler's reply, after so many seconds; the next invocation begins."""
+        if self._call is not None:
+            self._call.over = True
+        if self._timer is not None:
+            self._disarm()
+        output = b""
+        if end != self._log_position or dropped:
+            output, dropped = self._output(end, dropped)
+        self._settle(status, payload, duration=seconds, output=output, dropped=dropped)
+        self._keeper.replied(self, seconds)
+        if self._behind:
+            self._invocation, self._waiter = self._behind.popleft()
+            self._begin()
+        elif not self.over:
+            self._keeper.freed(self)
 
     def _become_ready(self, runtime: bytes, seconds: float, end: int) -> None:
         self._ready = True
@@ -289,10 +318,14 @@ class Worker:
         self._keeper.ended(self)
 
     def _give_up(self, status: int | None) -> None:
-        """Say how the invocation ended whose worker did."""
-        if self._ready and self._unread and self._waiter is not None and not self._overdue:
-            if not self._waiter.done():
-                self._waiter.set_exception(NeverBegun())
+        """Say how the invocation ended whose worker did; those sent ahead have never begun."""
+        # What was left unread need not be of the first one where others were sent after it: to run one twice is worse than to give one up.
+        begun = bool(self._behind) or not (self._ready and self._unread) or self._waiter is None or self._overdue
+        for waiter in (*(waiter for _, waiter in self._behind), *(() if begun else (self._waiter,))):
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(NeverBegun())
+        self._behind.clear()
+        if not begun:
             return
         id = self._invocation.id if self._invocation else new_id()
         output, dropped = self._output(os.fstat(self._log).st_size, 0)
@@ -328,6 +361,7 @@ class Worker:
             cold=self._cold, memory=self.peak, log_stream=self.place.log_stream, runtime=self._runtime_name,
         )
         self._invocation = self._waiter = None
+        self.load -= 1
         self._init_output = b""
         self._cold = False
         self.invocations += 1

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import quote
 
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from microlam.clock import Clock, SystemClock
 from microlam.errors import NotFound, RequestTooLarge, Throttled
@@ -101,9 +101,10 @@ class Gateway:
 
     def _invocation(self, request: web.BaseRequest, match: Match, path: str, query: str, body: bytes) -> Invocation:
         id, now = new_id(), self.clock.now()
+        headers = request.headers
         facts = HttpFacts(
-            method=request.method, path=path, query=query, headers=request.headers.items(), body=body, source_ip=_source_ip(request),
-            protocol=_PROTOCOLS.get(request.version, "HTTP/1.1"), scheme=request.scheme, host=request.headers.get("Host", "localhost"),
+            method=request.method, path=path, query=query, headers=headers.items(), body=body, source_ip=_source_ip(request),
+            protocol=_PROTOCOLS.get(request.version, "HTTP/1.1"), scheme=request.scheme, host=headers.get(hdrs.HOST, "localhost"),
             time=now, request_id=id,
         )
         payload = event_bytes(v2_event(facts, match, prefix=self.prefix))
@@ -119,7 +120,7 @@ class Gateway:
             return message(503, "Service Unavailable", id=invocation.id)
         except NotFound:  # The function, or the alias, went after the table was read.
             return message(500, "Internal Server Error", id=invocation.id)
-        answer = reply(outcome.payload) if outcome.ok else None
+        answer = reply(outcome) if outcome.ok else None
         if isinstance(answer, HttpReply):
             return response(request, answer, invocation.id)
         return self._failure(request, outcome, invocation, answer)

@@ -7,11 +7,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, islice
+from itertools import islice
 
 from microlam.errors import RecordUnavailable
 from microlam.model import Invocation, Outcome
@@ -35,9 +35,13 @@ class _Awaited:
     done: asyncio.Future[list[Row]]
 
 
-@dataclass(frozen=True, slots=True)
 class _Notes:
-    notes: Sequence[Note]
+    """Notes that came one after the other, and how many bytes they hold in memory."""
+
+    __slots__ = ("notes", "size")
+
+    def __init__(self, notes: list[Note], size: int = 0) -> None:
+        self.notes, self.size = notes, size
 
 
 class Recorder:
@@ -45,7 +49,8 @@ class Recorder:
 
     def __init__(self, database: Sqlite, steps: Callable[[Sequence[Note]], Iterable[Step]], unwritten: int) -> None:
         self._database, self._steps, self._most = database, steps, unwritten
-        self._line: deque[Note | _Awaited] = deque()
+        self._line: deque[_Notes | _Awaited] = deque()
+        self._open: _Notes | None = None            # the last in line, which takes more
         self._unwritten = self._unwritten_bytes = 0
         self._due = asyncio.Event()
         self._room = asyncio.Event()
@@ -60,16 +65,22 @@ class Recorder:
 
     def put(self, invocation: Invocation, outcome: Outcome) -> None:
         """Record how one ended, soon."""
-        self._unwritten_bytes += len(invocation.payload) + len(outcome.payload) + len(outcome.logs)
-        self._add((invocation, outcome))
+        note = (invocation, outcome)
+        self._add(note, _size(note))
 
     def note(self, invocation: Invocation, running: Running) -> None:
         """Record that one runs, soon."""
-        self._add((invocation, running))
+        self._add((invocation, running), 0)
 
-    def _add(self, note: Note) -> None:
-        self._line.append(note)
+    def _add(self, note: Note, size: int) -> None:
+        notes = self._open
+        if notes is None or len(notes.notes) >= GROUP:
+            notes = self._open = _Notes([])
+            self._line.append(notes)
+        notes.notes.append(note)
+        notes.size += size
         self._unwritten += 1
+        self._unwritten_bytes += size
         if self._timer is None:
             self._set_timer()
 
@@ -81,6 +92,7 @@ class Recorder:
     def _stand_in_line(self, unit: Unit) -> asyncio.Future[list[Row]]:
         done: asyncio.Future[list[Row]] = self._loop.create_future()
         self._line.append(_Awaited(unit, done))
+        self._open = None
         self._due.set()
         return done
 
@@ -128,69 +140,74 @@ class Recorder:
             await self._due.wait()
             self._due.clear()
             if self._line:
-                await self._write_group([self._line.popleft() for _ in range(min(GROUP, len(self._line)))])
+                await self._write_group(self._next_group())
             self._go_on()
+
+    def _next_group(self) -> list[_Notes | _Awaited]:
+        """What is committed together: no more than GROUP notes and units."""
+        group = [self._line.popleft()]
+        size = _count(group[0])
+        while self._line and size + (count := _count(self._line[0])) <= GROUP:
+            group.append(self._line.popleft())
+            size += count
+        if not self._line:
+            self._open = None
+        return group
 
     def _go_on(self) -> None:
         """Write again at once where somebody waits or much has gathered; else when it has gathered a moment, or the database may have recovered."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if any(isinstance(entry, _Awaited) for entry in islice(self._line, GROUP)) or (len(self._line) >= GROUP and not self.error):
+        awaited = any(isinstance(entry, _Awaited) for entry in islice(self._line, GROUP))
+        if awaited or (len(self._line) > 1 and not self.error):
             self._due.set()
         elif self._line:
             self._timer = self._loop.call_later(RETRY if self.error else GATHER, self._due.set)
 
-    async def _write_group(self, group: Sequence[Note | _Awaited]) -> None:
-        entries = list(_in_order(group))
+    async def _write_group(self, group: Sequence[_Notes | _Awaited]) -> None:
         try:
-            results = await self._database.write([entry.unit if isinstance(entry, _Awaited) else partial(self._steps, entry.notes) for entry in entries])
+            results = await self._database.write([entry.unit if isinstance(entry, _Awaited) else partial(self._steps, entry.notes) for entry in group])
         except Exception as error:
             self._fail(group, error)
             return
         self.error = None
-        for entry, result in zip(entries, results, strict=True):
+        for entry, result in zip(group, results, strict=True):
             if isinstance(entry, _Awaited):
                 _resolve(entry.done, result)
             else:
-                await self._forget(entry.notes, result)
+                await self._forget(entry, result)
 
-    def _fail(self, group: Sequence[Note | _Awaited], error: Exception) -> None:
+    def _fail(self, group: Sequence[_Notes | _Awaited], error: Exception) -> None:
         """Nothing was committed: tell all who wait, also behind the group, and keep the notes for another try."""
         self.error = str(error)
         line = [*group, *self._line]
-        self._line = deque(entry for entry in line if not isinstance(entry, _Awaited))
+        self._line = deque(entry for entry in line if isinstance(entry, _Notes))
         for entry in line:
             if isinstance(entry, _Awaited):
                 _resolve(entry.done, error)
 
-    async def _forget(self, notes: Sequence[Note], result: list[Row] | Exception) -> None:
+    async def _forget(self, notes: _Notes, result: list[Row] | Exception) -> None:
         """The notes are written; or one of them can never be, and the others are written one by one."""
-        if not isinstance(result, Exception):
-            self._count_out(notes)
-        elif len(notes) > 1:
-            for note in notes:
-                await self._write_group([note])
-        else:
-            _log.error("invocation %s cannot be recorded: %s", notes[0][0].id, result)
-            self._count_out(notes)
-
-    def _count_out(self, notes: Sequence[Note]) -> None:
-        self._unwritten -= len(notes)
-        self._unwritten_bytes -= sum(
-            len(invocation.payload) + len(outcome.payload) + len(outcome.logs) for invocation, outcome in notes if isinstance(outcome, Outcome)
-        )
+        if isinstance(result, Exception) and len(notes.notes) > 1:
+            for note in notes.notes:
+                await self._write_group([_Notes([note], _size(note))])
+            return
+        if isinstance(result, Exception):
+            _log.error("invocation %s cannot be recorded: %s", notes.notes[0][0].id, result)
+        self._unwritten -= len(notes.notes)
+        self._unwritten_bytes -= notes.size
         if not self.full:
             self._room.set()
 
 
-def _in_order(group: Sequence[Note | _Awaited]) -> Iterator[_Notes | _Awaited]:
-    """The same in the same order, notes that stand side by side taken together."""
-    for awaited, entries in groupby(group, lambda entry: isinstance(entry, _Awaited)):
-        if awaited:
-            yield from (entry for entry in entries if isinstance(entry, _Awaited))
-        else:
-            yield _Notes([entry for entry in entries if not isinstance(entry, _Awaited)])
+def _count(entry: _Notes | _Awaited) -> int:
+    return 1 if isinstance(entry, _Awaited) else len(entry.notes)
+
+
+def _size(note: Note) -> int:
+    invocation, end = note
+    return len(invocation.payload) + len(end.payload) + len(end.logs) if isinstance(end, Outcome) else 0
 
 
 def _resolve(done: asyncio.Future[list[Row]], result: list[Row] | Exception) -> None:

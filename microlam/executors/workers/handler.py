@@ -91,14 +91,14 @@ class LambdaContext:
     """What a handler gets as `context`: its function, this invocation, and the time that is left."""
 
     function_name = function_version = memory_limit_in_mb = log_group_name = log_stream_name = ""
+    identity = CognitoIdentity({})
+    tenant_id = None
     write: Callable[[str], object] = print
 
     def __init__(self, request_id: str, arn: str, client_context: str, timeout: float) -> None:
         self.aws_request_id = request_id
         self.invoked_function_arn = arn
-        self.identity = CognitoIdentity({})
         self.client_context = read_client_context(client_context) if client_context else None
-        self.tenant_id = None
         self._deadline = time.monotonic() + timeout
 
     def get_remaining_time_in_millis(self) -> int:
@@ -129,12 +129,21 @@ def read_client_context(text: str) -> ClientContext:
 
 # ---- replies and errors ----------------------------------------------------------------------------------------------
 
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there since Python 2.6
 _encode = {ascii: json.JSONEncoder(ensure_ascii=ascii).encode for ascii in (True, False)}
 # AWS escapes what is not ASCII only up to Python 3.11.
 ASCII = sys.version_info < (3, 12)
 
 
 def read_event(payload: bytes) -> Any:
+    try:
+        # What json.loads does once it has found out the encoding, which is nearly always this one and takes a quarter of its time.
+        text = str(payload, "utf-8")
+        event, end = _scan(text, 0)
+        if end == len(text):
+            return event
+    except (ValueError, StopIteration, RecursionError):
+        pass
     try:
         return json.loads(payload)
     except Exception as error:
