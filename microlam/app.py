@@ -10,13 +10,15 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self, Unpack
 
 from microlam.cli import settings_of
 from microlam.clock import Clock, SystemClock
-from microlam.errors import FolderMissing, InvalidParameter, RequestTooLarge
+from microlam.errors import FolderMissing, InvalidParameter, RequestTooLarge, SettingsError
 from microlam.executors import Credentials, Executor
+from microlam.executors.debugging import Debugging
 from microlam.executors.inprocess import InProcess
 from microlam.executors.processes import Processes
 from microlam.faces import Faces, low_level
@@ -182,12 +184,20 @@ class Microlam:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         processes = Processes(
             settings.data / "run", base_environment=environment, endpoint_url=self.endpoint_url, credentials=self.credentials,
-            limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit,
+            limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit, debugging=self._debugging(),
         )
         if settings.executor == "processes":
             processes.prepare()     # the first invocation finds its zygote there
         inprocess = InProcess(endpoint_url=self.endpoint_url, credentials=self.credentials, log_limit=settings.log_limit)
         return {"processes": processes, "inprocess": inprocess}
+
+    def _debugging(self) -> Debugging | None:
+        settings = self.settings
+        if settings.debug_port is None:
+            return None
+        if find_spec("debugpy") is None:
+            raise SettingsError(reason="A debugger needs debugpy, which is not installed: pip install 'microlam[debug]'")
+        return Debugging(settings.debug_port, function=settings.debug_function, wait=settings.wait, say=self.say)
 
     @asynccontextmanager
     async def _answer_handlers(self, listening: socket.socket) -> AsyncIterator[None]:

@@ -149,6 +149,11 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("catch_up", 3600.0, "Seconds back for which schedules missed while the server was down still fire once", SECONDS),
         Setting("retry_delay", 60.0, "Seconds before the first retry of an asynchronous invocation; twice that before the second", SECONDS),
     ),
+    "debugging": (
+        Setting("debug_port", None, "Port at which a debugger may attach to one function's worker (pip install 'microlam[debug]')", whole(1, 65535)),
+        Setting("debug_function", None, "That function; by default the first that is run", text("a function's name", r"[a-zA-Z0-9-_]{1,64}", "NAME")),
+        Setting("wait", False, "Import the debugged function only once a debugger has attached", SWITCH),
+    ),
     "how long invocations stay on record": (
         Setting("retention_days", 7.0, "Days an invocation stays on record", decimal(0, "days", "DAYS")),
         Setting("retention_count", 1_000_000, "Invocations that stay on record at most", COUNT),
@@ -186,6 +191,9 @@ class Settings:
     file_quiet: float
     catch_up: float
     retry_delay: float
+    debug_port: int | None
+    debug_function: str | None
+    wait: bool
     retention_days: float
     retention_count: int
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -219,6 +227,9 @@ class Named(TypedDict, total=False):
     file_quiet: float
     catch_up: float
     retry_delay: float
+    debug_port: int
+    debug_function: str
+    wait: bool
     retention_days: float
     retention_count: int
 
