@@ -90,7 +90,7 @@ class Debugger:
         for event in self._events:
             if event.get("event") == name:
                 self._events.remove(event)
-                return event["body"] if "body" in event else None
+                return event.get("body")
         while (message := self._read()).get("event") != name:
             self._events.append(message)
         return message.get("body")

@@ -6,6 +6,7 @@ overruns its time can only be abandoned, and a crash is the host's crash.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import itertools
 import json
@@ -21,7 +22,7 @@ from datetime import UTC, datetime
 from microlam.executors import Credentials, ExecutorStatistics, WorkerStatistics, logs, variables
 from microlam.executors.capture import Output, capture, current
 from microlam.executors.environment import context_of, environment_of, new_log_stream
-from microlam.executors.lasting import Lasting
+from microlam.executors.lasting import Call, Lasting
 from microlam.executors.namespaces import Namespace
 from microlam.executors.threads import Settled, Threads
 from microlam.executors.workers import handler as runtime
@@ -237,6 +238,7 @@ class InProcess:
         limit = asyncio.timeout(None)
         self._hold_output(loop)
         call = self._lasting_of(loop).begin(began, lambda: limit.reschedule(began + version.timeout))
+        output.stopped = lambda: _forget_limit(loop, limit, call)
         try:
             async with limit:
                 result, raised = await self._call(loaded, invocation, output)
@@ -301,6 +303,16 @@ class InProcess:
         else:
             self._letting_go = None
             capture.leave()
+
+
+def _forget_limit(loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout, call: Call) -> None:
+    """Let an invocation that has come to a breakpoint take what time it likes from now on."""
+    def forget() -> None:
+        with contextlib.suppress(RuntimeError):     # it has just run out
+            limit.reschedule(None)
+
+    call.over = True
+    loop.call_soon_threadsafe(forget)
 
 
 def print_to_log(text: str) -> None:
