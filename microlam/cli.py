@@ -1,4 +1,4 @@
-"""The command line: `dev` and `serve` run a server; `invoke`, `logs`, `list` and `fire` talk to one that runs; `generate-event` needs none.
+"""The command line: `dev` and `serve` run a server; `invoke`, `logs`, `list` and `fire` talk to one that runs; the others need none.
 
 Each command imports what it needs when it is used, so that help and the small commands come at once.
 """
@@ -49,6 +49,8 @@ def run(chosen: argparse.Namespace) -> int:
         return dev(chosen)
     if chosen.command == "generate-event":
         return generate_event(chosen)
+    if chosen.command == "compat":
+        return compat()
     from microlam.commands import COMMANDS
     return COMMANDS[chosen.command](chosen)
 
@@ -70,6 +72,13 @@ def dev(chosen: argparse.Namespace) -> int:
         asyncio.run(server.run(settings, folder, terminal))
     finally:
         terminal.close()
+    return 0
+
+
+def compat() -> int:
+    """Print what of AWS's API is answered."""
+    from microlam.aws.compat import compat_text
+    print(compat_text())
     return 0
 
 
@@ -127,6 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (_add_invoke, _add_logs, _add_list, _add_fire):
         _add_endpoint(add(commands))
     _add_generate_event(commands)
+    commands.add("compat", "List the operations of AWS's API that are answered, service by service", examples=("microlam compat",))
     return parser
 
 

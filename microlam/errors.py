@@ -4,10 +4,17 @@
     ├── SettingsError          a setting, a file or a folder the server cannot start with
     │   ├── FolderMissing · PortTaken · DataFolderHeld · DataFolderNewer · BrokenToml · UnsafeAddress
     ├── BadRequest
-    │   ├── InvalidParameter · InvalidRequestContent · RequestTooLarge
+    │   ├── InvalidParameter · InvalidRequestContent · RequestTooLarge · MalformedPolicy
+    │   └── BadArchive         a zip that is none, is too large, or would write elsewhere
     ├── NotFound
-    │   ├── FunctionNotFound · InvocationNotFound
+    │   ├── FunctionNotFound · AliasNotFound · InvocationNotFound · EntityNotFound · LogsNotFound
+    ├── Conflict               something is there already, or in use
+    │   ├── FunctionExists · AliasExists · VersionInUse
+    ├── PreconditionFailed     a change that was meant for an earlier state
+    ├── EntityExists · EntityInUse · TooMany      of roles and policies
+    ├── LogGroupExists
     ├── Throttled              no free slot in time
+    │   └── ReserveUsedUp      none of those reserved for the function
     ├── RecordUnavailable      the data folder takes nothing now: a full disk, a file that went away
     ├── Refused                a request the guard turns away
     │   └── TokenNeeded
@@ -23,6 +30,7 @@ class MicrolamError(Exception):
 
     code = "ServiceException"
     status = 500
+    sided = True        # whether AWS says whose fault it was, as it does of most
 
     def __init__(self, **facts: object) -> None:
         self.facts = facts
@@ -81,6 +89,10 @@ class RequestTooLarge(BadRequest):
     code, status = "RequestEntityTooLargeException", 413
 
 
+class BadArchive(BadRequest):
+    """{reason}"""
+
+
 class NotFound(MicrolamError):
     """{reason}"""
 
@@ -91,14 +103,88 @@ class FunctionNotFound(NotFound):
     """Function not found: {arn}"""
 
 
+class AliasNotFound(NotFound):
+    """Cannot find alias arn: {arn}"""
+
+
 class InvocationNotFound(NotFound):
     """There is no invocation {id}; it may have aged out of the record."""
+
+
+class EntityNotFound(NotFound):
+    """{reason}"""
+
+    code = "NoSuchEntity"
+
+
+class EntityExists(MicrolamError):
+    """{reason}"""
+
+    code, status = "EntityAlreadyExists", 409
+
+
+class EntityInUse(MicrolamError):
+    """{reason}"""
+
+    code, status = "DeleteConflict", 409
+
+
+class TooMany(MicrolamError):
+    """{reason}"""
+
+    code, status = "LimitExceeded", 409
+
+
+class MalformedPolicy(BadRequest):
+    """{reason}"""
+
+    code = "MalformedPolicyDocument"
+
+
+class LogsNotFound(NotFound):
+    """The specified log {thing} does not exist."""
+
+    status = 400        # of the JSON protocol, where every refusal is 400
+
+
+class LogGroupExists(MicrolamError):
+    """The specified log group already exists"""
+
+    code, status = "ResourceAlreadyExistsException", 400
+
+
+class Conflict(MicrolamError):
+    """{reason}"""
+
+    code, status = "ResourceConflictException", 409
+
+
+class FunctionExists(Conflict):
+    """Function already exist: {name}"""
+
+
+class AliasExists(Conflict):
+    """Alias already exists: {arn}"""
+
+
+class VersionInUse(Conflict):
+    """Unable to delete version because the following aliases reference it: [{aliases}]"""
+
+
+class PreconditionFailed(MicrolamError):
+    """The Revision Id provided does not match the latest Revision Id. Call the {call} API to retrieve the latest Revision Id"""
+
+    code, status = "PreconditionFailedException", 412
 
 
 class Throttled(MicrolamError):
     """Rate Exceeded."""
 
     code, status = "TooManyRequestsException", 429
+
+
+class ReserveUsedUp(Throttled):
+    """Rate Exceeded."""
 
 
 class RecordUnavailable(MicrolamError):

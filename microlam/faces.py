@@ -9,6 +9,8 @@ from aiohttp import web
 from microlam import __version__
 from microlam.admin import Admin
 from microlam.aws import Wire
+from microlam.aws.call import Parts
+from microlam.aws.downloads import Downloads
 from microlam.gateway import Gateway
 from microlam.guard import Guard
 
@@ -39,8 +41,8 @@ class Faces:
             guard=guard(settings.admin_token), admin_token=settings.admin_token, clock=lam.clock, prefix=admin,
         )
         self.wire = None if aws is None else Wire(
-            lam.functions, lam.invoker, lam.store, region=settings.region, account=settings.account, guard=guard(keys), credentials=lam.credentials,
-            keys=keys, say=lam.say, prefix=aws,
+            _parts(lam), region=settings.region, account=settings.account, guard=guard(keys), credentials=lam.credentials, keys=keys, say=lam.say,
+            prefix=aws,
         )
         self.gateway = None if functions is None else Gateway(
             lam.functions, lam.triggers, lam.invoker, prefix=functions, error_page=self.admin.error_page if self.admin else None, clock=lam.clock,
@@ -56,6 +58,14 @@ class Faces:
         if self.gateway is not None and self.gateway.wants(request):
             return await self.gateway.serve(request)
         return web.json_response({"message": "Not Found"}, status=404)
+
+
+def _parts(lam: Microlam) -> Parts:
+    """What the AWS API may use."""
+    return Parts(
+        functions=lam.functions, invoker=lam.invoker, store=lam.store, buckets=lam.buckets, layers=lam.layers, attached=lam.attached,
+        downloads=Downloads(lam.settings.data), policies=lam.policies, roles=lam.roles, sessions=lam.sessions, logs=lam.logs,
+    )
 
 
 def low_level(serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from microlam.admission import Admission
 from microlam.clock import Clock
-from microlam.errors import MicrolamError, NotFound, RecordUnavailable, Throttled
+from microlam.errors import MicrolamError, NotFound, RecordUnavailable, ReserveUsedUp, Throttled
 from microlam.executors import Executor
 from microlam.hooks import Hook
 from microlam.model import Invocation, Outcome, Retry, Version, new_id
@@ -25,6 +25,7 @@ from microlam.store import Store
 # Throttled asynchronous invocations are tried again after 1 s, then 2, 4 … up to 5 minutes, for six hours, as AWS does:
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 CLAIMED_AT_ONCE = 50
+LONGEST_PAUSE = 300.0
 NOTE_RUNNING_AFTER = 1.0
 TRY_AGAIN = 1.0
 
@@ -47,6 +48,12 @@ def after_failure(attempt: int, age: float, retry: Retry) -> RetryIn | GiveUp:
     if attempt > retry.attempts or age + wait > retry.max_age:
         return GiveUp()
     return RetryIn(wait)
+
+
+def after_throttle(invocation: Invocation, retry: Retry, now: datetime) -> RetryIn | GiveUp:
+    """What becomes of an asynchronous invocation whose function may not run: as long again as it has waited, from a second to five minutes."""
+    age = (now - (invocation.accepted_at or invocation.queued_at)).total_seconds()
+    return GiveUp() if age >= retry.max_age else RetryIn(min(LONGEST_PAUSE, max(1.0, age)))
 
 
 def following(invocation: Invocation, outcome: Outcome, retry: Retry, now: datetime) -> Invocation | None:
@@ -78,11 +85,13 @@ class Invoker:
 
     def __init__(self, *, store: Store, executors: Mapping[str, Executor], current: Callable[[str, str | None], Awaitable[Version]], clock: Clock,
                  concurrency: int = 10, server_concurrency: int = 100, queue_limit: int = 1000, queue_wait: float = 10.0, retry: Retry | None = None,
+                 retry_of: Callable[[str, str | None, Retry], Awaitable[Retry]] | None = None, limits: Mapping[str, int] | None = None,
                  before: Hook[[Invocation]] | None = None, after: Hook[[Invocation, Outcome]] | None = None,
                  on_failure: Hook[[Invocation, Outcome]] | None = None) -> None:
         self._store, self._executors, self._current, self._clock = store, executors, current, clock
-        self._retry = retry or Retry()
+        self._retry, self._retry_of = retry or Retry(), retry_of
         self._before, self._after, self._on_failure = before or Hook(), after or Hook(), on_failure or Hook()
+        self._limits = limits if limits is not None else {}     # by ARN: what is reserved for a function
         self._concurrency = concurrency
         self._processes = Admission(server_limit=server_concurrency, line_limit=queue_limit, patience=queue_wait)
         # Coroutines in our own loop cost no process each: many at once is what they are for.
@@ -122,9 +131,9 @@ class Invoker:
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
         executor, key = self._executors[version.executor], invocation.key or invocation.id
         admission, limit = self._admission(version)
-        capacity = executor.capacity(version, limit)
-        if not admission.enter_nowait(version.arn, limit, capacity):
-            await admission.enter(version.arn, limit, capacity, patient=patient)
+        line, capacity = version.arn, executor.capacity(version, limit)
+        if version.provisioned or line in self._limits or not admission.enter_nowait(line, limit, capacity):
+            version, line = await self._enter(admission, version, limit, patient=patient)
         try:
             if self._store.full:
                 await self._store.room()
@@ -139,14 +148,33 @@ class Invoker:
             raise
         finally:
             self._running.pop(key, None)
-            admission.leave(version.arn)
+            admission.leave(line)
             if self._left is not None:
                 self._left.set()
 
+    async def _enter(self, admission: Admission, version: Version, limit: int, *, patient: bool) -> tuple[Version, str]:
+        """Take a slot of the workers kept ready where one is free, else of the function; gives what to run, and whose slot it is."""
+        if version.provisioned and admission.enter_nowait(version.key, version.provisioned):
+            return version, version.key
+        version, reserved = version.on_demand, version.arn in self._limits
+        capacity = self._executors[version.executor].capacity(version, limit)
+        if reserved:
+            capacity = limit    # none beyond a reserve is even begun, and AWS keeps nobody waiting for one
+        if not admission.enter_nowait(version.arn, limit, capacity):
+            if reserved and not patient:
+                raise ReserveUsedUp()
+            try:
+                await admission.enter(version.arn, limit, capacity, patient=patient)
+            except Throttled:
+                raise (Throttled if version.concurrency is None else ReserveUsedUp)() from None
+        return version, version.arn
+
     def _admission(self, version: Version) -> tuple[Admission, int]:
-        if version.executor == "inprocess":
-            return self._inprocess, 1000 if version.concurrency is None else version.concurrency
-        return self._processes, self._concurrency if version.concurrency is None else version.concurrency
+        inprocess = version.executor == "inprocess"
+        limit = self._limits.get(version.arn, version.concurrency)
+        if limit is None:
+            limit = 1000 if inprocess else self._concurrency
+        return self._inprocess if inprocess else self._processes, limit
 
     # ---- later --------------------------------------------------------------------------------------------------
 
@@ -192,6 +220,8 @@ class Invoker:
     async def _attempt(self, invocation: Invocation) -> None:
         try:
             outcome = await self._outcome_of(invocation)
+            if outcome is None:
+                return
             await self._finish(invocation, outcome)
             await self._tell(invocation, outcome)
         finally:
@@ -203,19 +233,35 @@ class Invoker:
             self.wake()
 
     async def _finish(self, invocation: Invocation, outcome: Outcome) -> None:
-        then = following(invocation, outcome, self._retry, self._clock.now())
+        retry = self._retry if outcome.ok else await self._retry_for(invocation)
+        then = following(invocation, outcome, retry, self._clock.now())
+        await self._insist(lambda: self._store.finish(invocation, outcome, then))
+
+    async def _insist(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write down what became of a claimed invocation, however long that takes."""
         while True:
             try:
-                return await self._store.finish(invocation, outcome, then)
+                return await write()
             except RecordUnavailable:
                 await asyncio.sleep(TRY_AGAIN)
 
-    async def _outcome_of(self, invocation: Invocation) -> Outcome:
+    async def _retry_for(self, invocation: Invocation) -> Retry:
+        """How this one is tried again: what was said of the version or alias it was sent to, else what holds for all."""
+        return await self._retry_of(invocation.arn, invocation.qualifier, self._retry) if self._retry_of else self._retry
+
+    async def _outcome_of(self, invocation: Invocation) -> Outcome | None:
+        """How it ended; None where it is put off, because its function may not run now."""
         try:
             version = await self._current(invocation.arn, invocation.qualifier)
+            return await self._run(version, invocation, patient=True)
         except NotFound as error:
             return refusal(error, "failed")
-        return await self._run(version, invocation, patient=True)
+        except Throttled as error:
+            verdict = after_throttle(invocation, await self._retry_for(invocation), self._clock.now())
+            if isinstance(verdict, GiveUp):
+                return refusal(error, "throttled")
+            await self._insist(lambda: self._store.postpone(invocation, self._clock.now() + timedelta(seconds=verdict.seconds)))
+            return None
 
     # ---- what runs now ------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The words everything else is said in: Version, Invocation, Outcome, Trigger, and ARNs read and written.
+"""The words everything else is said in: Version, Alias, Invocation, Outcome, Trigger, and ARNs read and written.
 
 Frozen data and pure functions; nothing here does I/O. Instants are aware UTC datetimes, durations are seconds, payloads are bytes.
 """
@@ -8,9 +8,10 @@ import hashlib
 import json
 import random
 import re
+import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import TypeVar, dataclass_transform
@@ -22,6 +23,7 @@ T = TypeVar("T")
 DEFAULT_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
 LATEST = "$LATEST"
+OWN_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"     # the one that this very interpreter is
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 SYNC_PAYLOAD_LIMIT = 6_291_456
@@ -57,6 +59,7 @@ class Version:
     source: str = ""
     sha256: str = ""
     path: tuple[str, ...] = ()          # sys.path entries after `root`: installed requirements, layers
+    layers: str = ""                    # the folder its layers are unpacked to, AWS's /opt
     timeout: float = 3.0
     memory: int = 128                   # MB
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -64,17 +67,47 @@ class Version:
     executor: str = "processes"
     preload: tuple[str, ...] = ()
     log_format: str = "Text"            # or JSON
+    log_level: str = ""                 # of a JSON log; "": INFO
+    log_group: str = ""                 # "": the function's own
     role: str = ""
+    provisioned: int = 0                # workers that are started ahead and kept
 
     @cached_property
     def name(self) -> str:
         return self.arn.rpartition(":")[2]
 
     @cached_property
+    def on_demand(self) -> Version:
+        """The same without workers kept for it: what runs when all of those are busy."""
+        return replace(self, provisioned=0) if self.provisioned else self
+
+    @cached_property
     def key(self) -> str:
         """What tells one version's workers from another's: a hash of every field."""
         facts = [value if not isinstance(value, Mapping) else sorted(value.items()) for value in (getattr(self, f.name) for f in fields(self))]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alias:
+    """A name for a version, and for at most one `other`, which gets the share `weight` of what is invoked by that name."""
+
+    arn: str                            # the function's
+    name: str
+    number: str
+    other: str | None = None
+    weight: float = 0.0
+    description: str = ""
+    revision: str = ""
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.arn}:{self.name}"
+
+
+def chosen_version(alias: Alias, dice: float) -> str:
+    """Which version of an alias an invocation gets; `dice` is anywhere in [0, 1)."""
+    return alias.other if alias.other is not None and dice < alias.weight else alias.number
 
 
 # ---- invocations -----------------------------------------------------------------------------------------------------

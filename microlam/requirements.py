@@ -10,10 +10,13 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from microlam.errors import MicrolamError
+from microlam.model import OWN_RUNTIME
+
+_MADE_BY = ".made-by"
 
 # What pip and uv print that is worth a line in the terminal.
 _PROGRESS = re.compile(r"\s*(?:Collecting|Downloading|Building|Installing collected|Resolved|Prepared|Installed) ")
@@ -27,52 +30,59 @@ class RequirementsFailed(MicrolamError):
 
 
 class Requirements:
-    """The installed requirements, in one folder."""
+    """The installed requirements, in one folder. `python_of` tells the interpreter of a runtime."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None], python_of: Callable[[str], Awaitable[str]] | None = None) -> None:
         self._folder = folder
         self._say = say
+        self._python_of = python_of or _own
         self._locks: dict[Path, asyncio.Lock] = {}
         self._failed: dict[Path, tuple[int, RequirementsFailed]] = {}
 
-    def place(self, file: Path) -> Path | None:
-        """Where the packages of a requirements file are, or will be; None where it asks for nothing."""
+    def place(self, file: Path, runtime: str = OWN_RUNTIME) -> Path | None:
+        """Where the packages of a requirements file are, or will be, for one runtime; None where it asks for nothing."""
         wanted = _lines(file)
         if not wanted:
             return None
-        facts = "\n".join([sys.implementation.cache_tag, sys.platform, *wanted])
+        facts = "\n".join([sys.implementation.cache_tag if runtime == OWN_RUNTIME else runtime, sys.platform, *wanted])
         return self._folder / hashlib.sha256(facts.encode()).hexdigest()[:32]
 
-    async def install(self, file: Path) -> None:
-        """Install a requirements file unless that is done; raises RequirementsFailed, again and again until the file is saved."""
-        target = self.place(file)
-        if target is None or target.is_dir():
+    async def install(self, file: Path, runtime: str = OWN_RUNTIME) -> None:
+        """Install a requirements file for a runtime unless that is done; raises RequirementsFailed, again and again until the file is saved."""
+        target = self.place(file, runtime)
+        if target is None:
+            return
+        python = await self._python_of(runtime)
+        if _is_done(target, runtime, python):
             return
         async with self._locks.setdefault(target, asyncio.Lock()):
             saved = file.stat().st_mtime_ns
-            if target.is_dir():
+            if _is_done(target, runtime, python):
                 return
             if target in self._failed and self._failed[target][0] == saved:
                 raise self._failed[target][1]
             try:
-                await self._install(file, target)
+                await self._install(file, target, python)
                 self._failed.pop(target, None)
             except RequirementsFailed as error:
                 self._failed[target] = (saved, error)
                 raise
 
-    async def _install(self, file: Path, target: Path) -> None:
+    async def _install(self, file: Path, target: Path, python: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         making = self._folder / f".making-{secrets.token_hex(8)}"
         self._say(f"Installing {file}, once …")
         try:
             try:
-                status, output = await self._run([*_installer(), "--target", str(making), "-r", str(file)], file.parent)
+                status, output = await self._run([*_installer(python), "--target", str(making), "-r", str(file)], file.parent)
             except FileNotFoundError:
                 raise RequirementsFailed(file=file, line="", problem="There is neither pip nor uv to install it with.") from None
             if status != 0:
                 raise _failure(file, output)
             making.mkdir(exist_ok=True)
+            (making / _MADE_BY).write_text(python)
+            if target.is_dir():     # made by another Python, before this machine had the right one
+                shutil.rmtree(target, ignore_errors=True)
             with contextlib.suppress(OSError):      # another server was first
                 os.rename(making, target)
             self._say(f"Installed {file}.")
@@ -98,13 +108,27 @@ class Requirements:
                 await process.wait()
 
 
-def _installer() -> list[str]:
+async def _own(runtime: str) -> str:
+    return sys.executable
+
+
+def _is_done(target: Path, runtime: str, python: str) -> bool:
+    """Whether the packages are there, and made by this Python: for a runtime that was missing, the server's own had to do."""
+    if runtime == OWN_RUNTIME or not target.is_dir():
+        return target.is_dir()
+    try:
+        return (target / _MADE_BY).read_text() == python
+    except OSError:
+        return False
+
+
+def _installer(python: str) -> list[str]:
     """uv where there is one, for its speed; else pip. Bytecode would be of no use: workers keep theirs elsewhere."""
     uv = shutil.which("uv")
-    if uv or importlib.util.find_spec("pip") is None:
-        return [uv or "uv", "pip", "install", "--python", sys.executable, "--no-progress"]
-    return [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--no-compile",
-            "--root-user-action", "ignore"]
+    if uv or (python == sys.executable and importlib.util.find_spec("pip") is None):
+        return [uv or "uv", "pip", "install", "--python", python, "--no-progress"]
+    own = ["--root-user-action", "ignore"] if python == sys.executable else []      # which an older pip may not know
+    return [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--no-compile", *own]
 
 
 def _lines(file: Path, above: tuple[Path, ...] = ()) -> list[str]:

@@ -125,6 +125,7 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("requirements", None, "Folder for what requirements.txt files ask for; by default in the data folder", PATH),
         Setting("region", DEFAULT_REGION, "Region in ARNs, events and the handlers' environment", REGION, otherwise=("AWS_REGION", "AWS_DEFAULT_REGION")),
         Setting("account", DEFAULT_ACCOUNT, "Account in ARNs, where a request's credentials name none", text("twelve digits", r"[0-9]{12}", "ID")),
+        Setting("seed", None, "Number that makes the choices of weighted aliases the same at every start", whole(0)),
         Setting("poll", False, "Look for changed files at intervals, where the file system sends no events (network drives, some containers)", SWITCH),
     ),
     "who may use it": (
@@ -174,6 +175,7 @@ class Settings:
     requirements: Path | None
     region: str
     account: str
+    seed: int | None
     poll: bool
     allowed_host: tuple[str, ...]
     admin_token: str | None = field(repr=False)

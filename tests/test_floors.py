@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "microlam"
 
 FLOORS = (
-    {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "hooks"},
-    {"store", "packages", "requirements", "executors"},
+    {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "hooks", "log_patterns"},
+    {"store", "packages", "archives", "requirements", "executors"},
     {"admission", "functions", "triggers", "invoke", "resources"},
     {"sources", "gateway", "aws", "admin"},
     {"app", "faces", "server", "embed", "bridge", "adapters", "testing", "pytest_plugin", "cli", "terminal", "client", "commands", "__init__", "__main__"},

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from microlam.errors import BrokenToml, FunctionNotFound
-from microlam.functions import Functions
+from microlam.functions.folder import FolderFunctions
 from microlam.model import Invocation, Outcome, Version, function_arn
 from microlam.triggers import Triggers
 from tests.test_requirements import wheel
@@ -44,7 +44,7 @@ class Folder:
         self.warmed: list[Version] = []
         self.retired: list[Version] = []
         self.triggers = Triggers()
-        self.functions = Functions(
+        self.functions = FolderFunctions(
             path, path / ".microlam", region="us-east-1", account="000000000000", triggers=self.triggers, warm=self._warm, retire=self._retire,
             say=self.said.append, poll=poll, env_vars=env_vars,
         )
@@ -132,7 +132,7 @@ async def test_loading_imports_and_copies_nothing(folder: Folder) -> None:
     await folder.functions.load()
 
     assert folder.names() == ["hello", "shop"]
-    assert folder.functions.named("shop") == function_arn("shop")
+    assert function_arn("shop") in folder.functions
     assert folder.routes() == ["ANY /hello", "ANY /hello/{proxy+}", "ANY /shop", "ANY /shop/{proxy+}"]
     assert not (folder.path / ".microlam").exists()
     assert folder.functions.all()[0].latest.runtime == f"python3.{sys.version_info.minor}"
@@ -143,12 +143,10 @@ async def test_who_is_not_there_is_not_found(folder: Folder) -> None:
     await folder.functions.load()
 
     with pytest.raises(FunctionNotFound, match="function:nobody"):
-        folder.functions.named("nobody")
-    with pytest.raises(FunctionNotFound, match="function:hello:live"):
-        await folder.functions.current(HELLO, "live")
+        await folder.functions.current(function_arn("nobody"))
     with pytest.raises(FunctionNotFound):
-        folder.functions.resolve(function_arn("hello", region="eu-west-1"))
-    assert (await folder.functions.current(HELLO, "$LATEST")).number == "$LATEST"
+        await folder.functions.current(function_arn("hello", region="eu-west-1"))
+    assert (await folder.functions.current(HELLO)).number == "$LATEST"
 
 
 async def test_a_broken_configuration_stops_the_start(folder: Folder) -> None:
@@ -204,7 +202,7 @@ async def test_a_data_folder_among_the_functions_is_no_code(tmp_path: Path) -> N
 
     async def nothing(version: Version) -> None: ...
 
-    functions = Functions(tmp_path, tmp_path / "state", region="us-east-1", account="000000000000", triggers=Triggers(), warm=nothing, retire=nothing,
+    functions = FolderFunctions(tmp_path, tmp_path / "state", region="us-east-1", account="000000000000", triggers=Triggers(), warm=nothing, retire=nothing,
                           say=said.append)
     await functions.load()
 
@@ -443,7 +441,7 @@ async def test_functions_in_use_get_their_new_code_before_anyone_asks(folder: Fo
         await until(lambda: folder.retired)
 
     assert [version.name for version in folder.warmed] == ["hello"]
-    assert await answer_of(folder.functions.resolve(HELLO)) == "new"
+    assert await answer_of(folder.functions.all()[0].latest) == "new"
 
 
 async def test_saving_by_rename_and_by_deletion(folder: Folder) -> None:
@@ -476,7 +474,7 @@ async def test_a_checkout_of_many_files(folder: Folder) -> None:
         folder.write(tree(2))
         assert await folder.answer() == 200
         folder.write(tree(3))
-        await until(lambda: not folder.functions._tasks and folder.functions.resolve(HELLO) is not folder.warmed[0])
+        await until(lambda: not folder.functions._tasks and folder.functions.all()[0].latest is not folder.warmed[0])
         assert await folder.answer() == 300
         assert folder.error() == ""
 

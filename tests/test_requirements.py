@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import zipfile
 from pathlib import Path
 
@@ -38,6 +39,27 @@ async def test_a_file_is_installed_once_with_progress(tmp_path: Path) -> None:
     assert [line for line in said if line.startswith("Installing ")] == [f"Installing {file}, once …"]
     assert said[-1] == f"Installed {file}."
     assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+async def test_a_runtime_that_was_missing_has_its_packages_made_anew_once_it_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text(f"--no-index\n{wheel(tmp_path, 'tiny', 'SIZE = 1')}\n")
+    also_python = tmp_path / "python"
+    also_python.symlink_to(sys.executable)
+    pythons = [sys.executable, sys.executable, str(also_python), str(also_python)]
+    said: list[str] = []
+
+    async def python_of(runtime: str) -> str:
+        return pythons.pop(0)
+
+    requirements = Requirements(tmp_path / "installed", said.append, python_of)
+    for _ in range(4):
+        await requirements.install(file, "python3.9")
+    assert len([line for line in said if line.startswith("Installing ")]) == 2
+    place = requirements.place(file, "python3.9")
+    assert place is not None
+    assert (place / "tiny.py").is_file()
+    assert place != requirements.place(file) != requirements.place(file, "python3.10")
 
 
 async def test_what_asks_for_nothing_needs_no_folder(tmp_path: Path) -> None:

@@ -873,13 +873,19 @@ def test_lists_are_read_in_order_from_an_index(query: str, index: str) -> None:
 @pytest.mark.parametrize(("query", "index"), [
     ("claim", "invocations_due"), ("next_due", "invocations_due_by_function"), ("restart_running", "invocations_by_status"),
     ("crash_running", "invocations_by_status"), ("attempts", "invocations_by_request"), ("prune_invocations", "PRIMARY KEY"),
-    ("key_beyond_count", "INTEGER PRIMARY KEY"),
+    ("key_beyond_count", "INTEGER PRIMARY KEY"), ("logs_on", "invocations_by_log"), ("logs_back", "invocations_by_log"),
+    ("log_streams_up", "PRIMARY KEY"), ("log_streams_newest", "log_streams_by_last"), ("prune_log_streams", "log_streams_by_last"),
 ])
 def test_the_engine_reads_from_an_index(query: str, index: str) -> None:
     plan = query_plan(query)
 
     assert any(re.search(rf"USING (COVERING )?(INDEX )?{index}\b", line) for line in plan), plan
-    assert not any(line.startswith("SCAN invocations") for line in plan), plan
+    assert not any(line.startswith(("SCAN invocations", "SCAN payloads", "SCAN log_streams")) for line in plan), plan
+
+
+@pytest.mark.parametrize("query", ["logs_on", "logs_back", "log_streams_up", "log_streams_down", "log_streams_oldest", "log_streams_newest"])
+def test_logs_are_read_in_order_and_never_sorted(query: str) -> None:
+    assert not any("TEMP B-TREE" in line for line in query_plan(query))
 
 
 # ---- documents -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import boto3
@@ -22,11 +22,22 @@ from botocore.credentials import Credentials as BotoCredentials
 from botocore.exceptions import ClientError
 
 from microlam.aws import Wire
-from microlam.errors import FunctionNotFound, Throttled
+from microlam.aws.call import Parts
+from microlam.aws.downloads import Downloads
+from microlam.errors import FunctionNotFound, ReserveUsedUp, Throttled
 from microlam.executors import Credentials
+from microlam.functions.snapshot import Snapshot
 from microlam.guard import Guard
-from microlam.model import Invocation, Outcome, Version, function_arn
+from microlam.model import Alias, Invocation, Outcome, Version, function_arn
+from microlam.resources.attached import Attached
+from microlam.resources.buckets import Buckets
+from microlam.resources.layers import Layers
+from microlam.resources.logs import LogGroups
+from microlam.resources.policies import Policies
+from microlam.resources.roles import Roles
+from microlam.resources.sessions import Sessions
 from microlam.store import Store
+from microlam.triggers import Triggers
 
 HELLO = function_arn("hello")
 PATH = "/2015-03-31/functions/hello/invocations"
@@ -45,17 +56,34 @@ class Functions:
     """`hello` and its qualifiers, in one region of one account."""
 
     def __init__(self, arn: str = HELLO) -> None:
-        self.versions = {(arn, None): "$LATEST", (arn, "$LATEST"): "$LATEST", (arn, "1"): "1", (arn, "live"): "1"}
-        self.concurrency: int | None = None
+        self.versions_of = {(arn, None): "$LATEST", (arn, "$LATEST"): "$LATEST", (arn, "1"): "1", (arn, "live"): "1"}
+        self.concurrency: Any = None
 
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
-        if (arn, qualifier) not in self.versions:
+        if (arn, qualifier) not in self.versions_of:
             raise FunctionNotFound(arn=arn)
-        number = self.versions[arn, qualifier]
-        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/", concurrency=self.concurrency)
+        number = self.versions_of[arn, qualifier]
+        return Version(arn=arn, number=number, handler="hello.handler", runtime="python3.11", root="/")
+
+    def __contains__(self, arn: str) -> bool:
+        return (arn, None) in self.versions_of
+
+    def versions(self, arn: str) -> list[Snapshot]:
+        return []
+
+    def aliases(self, arn: str) -> list[Alias]:
+        return []
+
+    def revision(self, arn: str, qualifier: str | None = None) -> str | None:
+        return None
+
+    async def snapshot(self, arn: str, qualifier: str | None = None) -> Snapshot:
+        raise FunctionNotFound(arn=arn)
+
+    async def touch(self, arn: str, qualifier: str | None = None) -> None: ...
 
     def all(self) -> list[Function]:
-        return [Function(arn.rpartition(":")[2], arn) for arn in sorted({arn for arn, _ in self.versions})]
+        return [Function(arn.rpartition(":")[2], arn) for arn in sorted({arn for arn, _ in self.versions_of})]
 
 
 class Invoker:
@@ -125,7 +153,13 @@ async def open_site(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 
     async def open_(functions: Functions | None = None, **options: Any) -> Site:
         functions, invoker, said = functions or Functions(), Invoker(), list[str]()
-        wire = Wire(functions, invoker, store, **{"region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options})
+        policies = Policies(store)
+        parts = Parts(
+            functions=cast("Any", functions), invoker=invoker, store=store, layers=Layers(store, tmp_path), attached=Attached(store), downloads=Downloads(tmp_path),
+            buckets=Buckets(tmp_path, tmp_path, store=store, triggers=Triggers(), wake=lambda: None, region="us-east-1"),
+            policies=policies, roles=Roles(store, policies), sessions=Sessions(store), logs=LogGroups(store),
+        )
+        wire = Wire(parts, **{"region": "us-east-1", "account": "000000000000", "guard": Guard(), "say": said.append, **options})
 
         async def serve(request: web.BaseRequest) -> web.StreamResponse:
             return await wire.serve(request) if wire.wants(request) else web.Response(text="not for the wire")
@@ -210,6 +244,47 @@ async def test_the_headers_are_awss(site: Site) -> None:
     assert (status, body, headers["Content-Type"], headers["X-Amz-Executed-Version"]) == (200, b"[1]", "application/json", "$LATEST")
     assert base64.b64decode(headers["X-Amz-Log-Result"]) == b"a line\n"
     assert headers["x-amzn-RequestId"] == site.invoker.invoked[0][1].id
+
+
+# ---- the older and the newer form of it ------------------------------------------------------------------------------
+
+async def test_invoke_async_accepts_an_event(site: Site) -> None:
+    reply = await site.call("invoke_async", FunctionName="hello:live", InvokeArgs=b'{"a": 1}')
+    assert (reply["Status"], reply["ResponseMetadata"]["HTTPStatusCode"]) == (202, 202)
+    [invocation] = site.invoker.enqueued
+    assert (invocation.payload, invocation.qualifier, invocation.accepted_at is not None) == (b'{"a": 1}', "live", True)
+    assert (await site.refusal("invoke_async", FunctionName="missing", InvokeArgs=b"{}"))["Code"] == "ResourceNotFoundException"
+    assert (await site.refusal("invoke_async", FunctionName="hello", InvokeArgs=b"{"))["Code"] == "InvalidRequestContentException"
+
+
+def streamed(site: Site, **params: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    reply = site._call("invoke_with_response_stream", "lambda", "us-east-1", "test", "test", {"FunctionName": "hello", **params})
+    return reply, list(reply["EventStream"])
+
+
+async def test_a_reply_is_streamed_in_chunks_with_its_end_after_them(site: Site) -> None:
+    payload = b'"' + b"x" * 150_000 + b'"'
+    reply, events = await asyncio.to_thread(streamed, site, Payload=payload, LogType="Tail", Qualifier="live")
+    assert (reply["StatusCode"], reply["ExecutedVersion"], reply["ResponseStreamContentType"]) == (200, "1", "application/vnd.amazon.eventstream")
+    assert b"".join(event["PayloadChunk"]["Payload"] for event in events[:-1]) == payload
+    assert len(events) > 2
+    assert events[-1] == {"InvokeComplete": {"LogResult": base64.b64encode(b"a line\n").decode()}}
+
+
+async def test_a_failure_is_streamed_and_named_at_the_end(site: Site) -> None:
+    site.invoker.ends = lambda invocation: Outcome(status="failed", payload=b'{"errorMessage": "no"}')
+    _, events = await asyncio.to_thread(streamed, site)
+    assert events == [
+        {"PayloadChunk": {"Payload": b'{"errorMessage": "no"}'}},
+        {"InvokeComplete": {"ErrorCode": "Unhandled", "ErrorDetails": '{"errorMessage": "no"}'}},
+    ]
+
+
+async def test_a_streamed_call_is_refused_as_any_other(site: Site) -> None:
+    refusal = await site.refusal("invoke_with_response_stream", FunctionName="missing")
+    assert (refusal["Code"], refusal["Status"]) == ("ResourceNotFoundException", 404)
+    reply = await site.call("invoke_with_response_stream", FunctionName="hello", InvocationType="DryRun")
+    assert (reply["StatusCode"], site.invoker.invoked) == (204, [])
 
 
 # ---- Invoke: naming --------------------------------------------------------------------------------------------------
@@ -318,18 +393,18 @@ async def test_an_event_over_a_megabyte_is_refused(site: Site) -> None:
     assert site.invoker.enqueued == []
 
 
-@pytest.mark.parametrize(("concurrency", "reason"), [
-    (3, "ReservedFunctionConcurrentInvocationLimitExceeded"), (None, "ConcurrentInvocationLimitExceeded"),
+@pytest.mark.parametrize(("error", "members"), [
+    (ReserveUsedUp(), {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}),
+    (Throttled(), {"Reason": "ConcurrentInvocationLimitExceeded", "retryAfterSeconds": "1"}),
 ])
-async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, concurrency: int | None, reason: str) -> None:
+async def test_a_throttled_call_says_why_and_when_to_come_back(site: Site, error: Throttled, members: dict[str, str]) -> None:
     def throttle(invocation: Invocation) -> Outcome:
-        raise Throttled()
+        raise error
 
-    site.functions.concurrency, site.invoker.ends = concurrency, throttle
+    site.invoker.ends = throttle
     refusal = await site.refusal("invoke", FunctionName="hello")
     assert refusal == {
-        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", "Reason": reason,
-        "retryAfterSeconds": "1",
+        "Code": "TooManyRequestsException", "Status": 429, "Text": "Rate Exceeded.", "message": "Rate Exceeded.", "Type": "User", **members,
     }
 
 
@@ -388,9 +463,16 @@ SCOPE = "AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/{}/aws4_request, Si
     ("GET", "/orders/2015-03-31", {}, False),
     ("POST", "/2015-03-31/functions/hello/invocations", {}, True),
     ("GET", "/2015-03-31x/functions", {}, False),
+    ("GET", "/2026-11-23/report", {}, False),
+    ("GET", "/2026-11-23/report", {"Authorization": SCOPE.format("lambda")}, False),
+    ("GET", "/2019-09-25/functions/hello/event-invoke-config", {}, True),
+    ("GET", "/2015-03-31/functions", {"Authorization": SCOPE.format("nothing-of-ours")}, True),
     ("POST", "/", {"X-Amz-Target": "Logs_20140328.DescribeLogGroups"}, True),
     ("POST", "/", {"Authorization": SCOPE.format("sts")}, True),
     ("POST", "/orders", {"Authorization": SCOPE.format("sts")}, False),
+    ("POST", "/", {"Authorization": SCOPE.format("iam")}, True),
+    ("POST", "/", {"Authorization": SCOPE.format("execute-api"), "X-Amz-Target": "Logs_20140328.DescribeLogGroups"}, False),
+    ("POST", "/", {"Content-Type": "application/x-www-form-urlencoded"}, False),
     ("POST", "/", {"Authorization": SCOPE.format("nothing-of-ours")}, False),
     ("GET", "/orders", {"Authorization": SCOPE.format("lambda")}, False),
     ("GET", "/orders", {"Authorization": "Bearer x"}, False),
@@ -406,11 +488,10 @@ async def test_only_calls_of_aws_clients_are_for_the_wire(site: Site, method: st
 
 
 @pytest.mark.parametrize(("service", "operation", "params", "named"), [
-    ("lambda", "create_function", {"FunctionName": "a", "Role": "r", "Code": {}}, "lambda:CreateFunction"),
     ("lambda", "list_capacity_providers", {}, "lambda:ListCapacityProviders"),
-    ("sts", "get_caller_identity", {}, "sts:GetCallerIdentity"),
+    ("sts", "get_session_token", {}, "sts:GetSessionToken"),
     ("iam", "list_users", {}, "iam:ListUsers"),
-    ("logs", "describe_log_groups", {}, "logs:DescribeLogGroups"),
+    ("logs", "describe_queries", {}, "logs:DescribeQueries"),
     ("dynamodb", "list_tables", {}, "dynamodb:ListTables"),
 ])
 async def test_what_is_not_supported_is_named_in_the_services_own_form(
@@ -432,7 +513,7 @@ async def test_a_page_of_another_site_may_not_call(site: Site) -> None:
 
 @pytest.fixture
 async def locked(open_site: Callable[..., Any]) -> Site:
-    credentials = Credentials(access_key="000000000000", secret_key="handlers", session_token="t")
+    credentials = Credentials(secret_key="handlers", session_token="t")
     opened: Site = await open_site(keys=("AKIDADMIN", "admins"), credentials=credentials)
     return opened
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from microlam.executors.environment import needs_fresh_process, preload_of, site_packages
+from microlam.executors.interpreters import Interpreters
 from microlam.executors.logs import Run, exit_sentence, log_of, plain_log
 from microlam.model import Version, function_arn
 from tests.test_executors import Lab, new_processes, output
@@ -47,7 +48,7 @@ HANDLER = """
 @pytest.mark.skipif(not other_interpreters(), reason="no other Python here")
 @pytest.mark.parametrize("interpreter", other_interpreters())
 async def test_a_worker_runs_on_another_interpreter(tmp_path: Path, interpreter: str) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path, interpreters={"python3.x": interpreter}))
+    lab = Lab(tmp_path, new_processes(tmp_path, interpreters=Interpreters({"python3.x": interpreter})))
     (tmp_path / "edited").mkdir()
     files = {"hello.py": HANDLER, "helper.py": "def fail():\n    raise ValueError('on purpose')\n"}
     version = lab.function(files, runtime="python3.x", sha256="abc", source=str(tmp_path / "edited"))
@@ -75,13 +76,13 @@ async def test_a_worker_runs_on_another_interpreter(tmp_path: Path, interpreter:
 
 
 async def test_an_interpreter_that_does_not_start_is_an_outcome(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path, interpreters={"python3.11": "/nowhere/python"}))
-    outcome = await lab.run(lab.function("def handler(event, context): return 1"))
+    lab = Lab(tmp_path, new_processes(tmp_path, interpreters=Interpreters({"python3.x": "/nowhere/python"})))
+    outcome = await lab.run(lab.function("def handler(event, context): return 1", runtime="python3.x"))
     assert outcome.status == "crashed"
     assert outcome.error is not None
     assert outcome.error["errorType"] == "Runtime.InvalidEntrypoint"
-    lab = Lab(tmp_path, new_processes(tmp_path / "other", interpreters={"python3.11": "/bin/false"}))
-    assert (await lab.run(lab.function("def handler(event, context): return 1"))).status == "crashed"
+    lab = Lab(tmp_path, new_processes(tmp_path / "other", interpreters=Interpreters({"python3.x": "/bin/false"})))
+    assert (await lab.run(lab.function("def handler(event, context): return 1", runtime="python3.x"))).status == "crashed"
     await lab.executor.close()
 
 

@@ -43,12 +43,13 @@ class WireRequest:
 
 # ---- requests ----------------------------------------------------------------------------------------------------------
 
-def has(request: WireRequest, fixed: Sequence[tuple[str, str]], needed: Sequence[tuple[str, str]]) -> bool:
-    """Whether what tells this operation from others on the same path is there."""
-    arguments = request.arguments
-    return all(arguments.get(name) == value if value else name in arguments for name, value in fixed) and all(
-        name in (arguments if place == "querystring" else request.headers) for place, name in needed
-    )
+def has(request: WireRequest, told_by: Sequence[tuple[str, str, str]]) -> bool:
+    """Whether what tells an operation from others on the same path is there: (querystring | header, name, value), any value where that is empty."""
+    for place, name, value in told_by:
+        given = (request.arguments if place == "querystring" else request.headers).get(name)
+        if given is None or (value and given != value):
+            return False
+    return True
 
 
 def located(operation: Operation, member: Member, labels: Mapping[str, str], request: WireRequest) -> Any:

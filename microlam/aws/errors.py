@@ -26,6 +26,12 @@ class ValidationFailed(BadRequest):
     code = "ValidationException"
 
 
+class Invalid(BadRequest):
+    """{reason}"""
+
+    code = "ValidationError"        # as services of the query protocol call it
+
+
 class Unreadable(BadRequest):
     """{reason}"""
 
@@ -46,6 +52,12 @@ class FunctionElsewhere(MicrolamError):
     """Functions from '{theirs}' are not reachable in this region ('{ours}')"""
 
     code, status = "ResourceNotFoundException", 404
+
+
+class AccountElsewhere(MicrolamError):
+    """Functions of another account cannot be created; use an access key of that account."""
+
+    code, status = "AccessDeniedException", 403
 
 
 class RequestCutShort(BadRequest):
@@ -83,6 +95,12 @@ class KeyUnknown(SignatureRefused):
     """The security token included in the request is invalid."""
 
     codes = ("UnrecognizedClientException", "InvalidClientTokenId")
+
+
+class TokenExpired(SignatureRefused):
+    """The security token included in the request is expired"""
+
+    codes = ("ExpiredTokenException", "ExpiredToken")
 
 
 class SignatureWrong(SignatureRefused):

@@ -11,12 +11,15 @@ import orjson
 
 from microlam.aws import binding, constraints, eventstream, json_body, query_body, xml_body
 from microlam.aws.binding import WireRequest
-from microlam.aws.errors import Unreadable, Unsupported, WireError
+from microlam.aws.errors import Unreadable, Unsupported, ValidationFailed, WireError
 from microlam.aws.tables import Member, Operation, Shape, Table
 from microlam.errors import MicrolamError
 
 # An operation's members, in and out. What each of them holds is the table's to say and to check, not mypy's.
 Params = dict[str, Any]
+
+# What a service calls a request that breaks its tables' limits, where that is not ValidationException.
+VALIDATION = {"iam": "ValidationError", "logs": "InvalidParameterException", "sts": "ValidationError"}
 
 
 class WireReply(NamedTuple):
@@ -53,12 +56,14 @@ class Service:
             return self._named(request.headers.get("X-Amz-Target", "").rpartition(".")[2]), {}
         if self.protocol == "query":
             return self._named(dict(request.form).get("Action", "")), {}
-        for route in self.table.routes.at(request.path):
-            if route.method == request.method and binding.has(request, route.fixed, route.needed):
-                if not route.supported:
-                    raise Unsupported(operation=f"{self.name}:{route.operation}")
-                return self.table.operations[route.operation], route.labels(request.path)
-        raise Unsupported(operation=f"{request.method} {request.path} of {self.name}")
+        routes = [route for route in self.table.routes.at(request.path) if route.method == request.method and binding.has(request, route.fixed)]
+        # Where required members are missing, the operation that could be meant says so.
+        route = next((route for route in routes if binding.has(request, route.needed)), routes[-1] if routes else None)
+        if route is None:
+            raise Unsupported(operation=f"{request.method} {request.path} of {self.name}")
+        if not route.supported:
+            raise Unsupported(operation=f"{self.name}:{route.operation}")
+        return self.table.operations[route.operation], route.labels(request.path)
 
     def _named(self, name: str) -> Operation:
         if name not in self.table.operations.raw:
@@ -96,7 +101,11 @@ class Service:
 
     def check(self, operation: Operation, params: Params) -> None:
         """Raise ValidationFailed, with AWS's own sentences, where members break what the table says of them."""
-        constraints.check(operation.input, params)
+        try:
+            constraints.check(operation.input, params)
+        except ValidationFailed as failed:
+            failed.code = VALIDATION.get(self.name, failed.code)
+            raise
 
     # ---- result → reply -----------------------------------------------------------------------------------------
 
@@ -243,7 +252,7 @@ def _members(value: Any) -> Params:
 
 def _error_document(shape: Shape, error: MicrolamError, members: Params) -> tuple[Params, dict[str, str]]:
     """The body and the headers of an error: its message under the name its shape gives it, its type, and members of its own."""
-    if "Type" in shape.members:
+    if "Type" in shape.members and error.sided:
         members.setdefault("Type", "Service" if error.status >= 500 else "User")
     # What a client sent may be echoed, and need not be text.
     members.setdefault(shape.message, str(error).encode("utf-8", "replace").decode())

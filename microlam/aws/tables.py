@@ -165,7 +165,7 @@ class Operation:
     def bound_arguments(self) -> frozenset[str]:
         """Names in the query that have a meaning of their own, and so are no part of a member that is a map of the rest."""
         wires = {member.wire for member in self.input.located_members if member.location == "querystring" and member.shape.kind != "map"}
-        return frozenset(wires | {name for name, _ in _arguments(self.uri)})
+        return frozenset(wires | {name for _, name, _ in _arguments(self.uri)})
 
     @cached_property
     def streams(self) -> Member | None:
@@ -180,7 +180,7 @@ class Route:
     operation: str
     method: str
     uri: str
-    needed: Sequence[tuple[str, str]] = ()  # (querystring | header, name) of required members
+    needed: Sequence[tuple[str, str, str]] = ()     # (querystring | header, name, "") of required members
     supported: bool = True
 
     @cached_property
@@ -188,7 +188,8 @@ class Route:
         return _parts(self.uri.partition("?")[0].rstrip("/"))
 
     @cached_property
-    def fixed(self) -> Sequence[tuple[str, str]]:
+    def fixed(self) -> Sequence[tuple[str, str, str]]:
+        """What its URI says of the query: (querystring, name, value)."""
         return _arguments(self.uri)
 
     @cached_property
@@ -246,8 +247,8 @@ class _Branch(dict[str, "_Branch"]):
         return found
 
 
-def _arguments(uri: str) -> list[tuple[str, str]]:
-    return [(name, value) for name, _, value in (part.partition("=") for part in uri.partition("?")[2].split("&") if part)]
+def _arguments(uri: str) -> list[tuple[str, str, str]]:
+    return [("querystring", name, value) for name, _, value in (part.partition("=") for part in uri.partition("?")[2].split("&") if part)]
 
 
 def _parts(path: str) -> list[str]:
@@ -283,6 +284,12 @@ class Table:
         """Error code → the name of its shape."""
         return {raw.get("error", {}).get("code", name): name for name, raw in self.raw["shapes"].items() if raw.get("exception")}
 
+    @property
+    def uris(self) -> Iterable[str]:
+        """The paths of every operation of a REST service, answered or not."""
+        yield from (raw["http"]["requestUri"] for raw in self.raw["operations"].values())
+        yield from (where.partition(" ")[2] for where in self.raw.get("unsupported", {}).values())
+
     @cached_property
     def routes(self) -> Routes:
         answered = [Route(name, raw["http"]["method"], raw["http"]["requestUri"], self._needed(raw)) for name, raw in self.raw["operations"].items()]
@@ -292,10 +299,10 @@ class Table:
         ]
         return Routes(answered + others)
 
-    def _needed(self, raw: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    def _needed(self, raw: Mapping[str, Any]) -> Sequence[tuple[str, str, str]]:
         shape = self.raw["shapes"].get(raw.get("input", {}).get("shape"), {})
         members = [shape["members"][name] for name in shape.get("required", ())]
-        return [(member["location"], member["locationName"]) for member in members if member.get("location") in ("querystring", "header")]
+        return [(member["location"], member["locationName"], "") for member in members if member.get("location") in ("querystring", "header")]
 
 
 class Operations(dict[str, Operation]):

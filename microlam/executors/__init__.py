@@ -10,9 +10,8 @@ from microlam.model import Invocation, Outcome, Version
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """What handlers sign their AWS calls with: the keys of their execution role, never the server's own."""
+    """What handlers sign their AWS calls with, never the server's own keys; the access key is each handler's own account."""
 
-    access_key: str
     secret_key: str = field(repr=False)
     session_token: str = field(repr=False)
 

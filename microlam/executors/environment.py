@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from microlam.executors import Credentials
-from microlam.model import Version, region_of
+from microlam.model import Version, account_of, region_of
 
 # Read only when a process starts: a worker with one of these is exec'd and not forked.
 READ_AT_START = ("LD_", "DYLD_", "PYTHON", "MALLOC_", "GLIBC_TUNABLES", "LANG", "LC_", "OPENSSL_")
@@ -30,24 +30,37 @@ def environment_of(
         "AWS_LAMBDA_FUNCTION_NAME": version.name,
         "AWS_LAMBDA_FUNCTION_VERSION": version.number,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(version.memory),
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency" if version.provisioned else "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": log_group_of(version),
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "AWS_LAMBDA_LOG_FORMAT": version.log_format,
         "AWS_LAMBDA_RUNTIME_API": urlsplit(endpoint_url).netloc,
-        "AWS_ACCESS_KEY_ID": credentials.access_key,
+        "AWS_ACCESS_KEY_ID": account_of(version.arn),
         "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
         "AWS_SESSION_TOKEN": credentials.session_token,
         "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",    # no name server knows of stream-127.0.0.1
         "LAMBDA_TASK_ROOT": version.root,
         "LAMBDA_RUNTIME_DIR": runtime,
         "MICROLAM": "1",
     }
     # Lambda sets these too, but lets the function's own have their way.
-    defaults = {"TZ": ":UTC", "TMPDIR": temporary, "PYTHONPATH": runtime}
+    defaults = {"TZ": ":UTC", "TMPDIR": temporary, "PYTHONPATH": runtime, **_of_layers(version, base)}
     if version.log_format == "JSON":
-        defaults["AWS_LAMBDA_LOG_LEVEL"] = "INFO"
+        defaults["AWS_LAMBDA_LOG_LEVEL"] = version.log_level or "INFO"
     return {**base, **defaults, **version.environment, **reserved}
+
+
+def _of_layers(version: Version, base: Mapping[str, str]) -> dict[str, str]:
+    """Where programs and libraries of its layers are found; on AWS that is /opt/bin and /opt/lib."""
+    if not version.layers:
+        return {}
+    library = {"LD_LIBRARY_PATH": f"{version.layers}/lib"} if _brings_libraries(version) else {}
+    return {"PATH": ":".join([base.get("PATH", os.defpath), f"{version.layers}/bin"]), "MICROLAM_OPT": version.layers, **library}
+
+
+def _brings_libraries(version: Version) -> bool:
+    return bool(version.layers) and os.path.isdir(f"{version.layers}/lib")
 
 
 def context_of(version: Version, log_stream: str) -> dict[str, str]:
@@ -63,11 +76,11 @@ def context_of(version: Version, log_stream: str) -> dict[str, str]:
 
 def needs_fresh_process(version: Version) -> bool:
     """Whether its environment holds what only a process that starts with it would notice."""
-    return any(name.startswith(READ_AT_START) for name in version.environment)
+    return _brings_libraries(version) or any(name.startswith(READ_AT_START) for name in version.environment)
 
 
 def log_group_of(version: Version) -> str:
-    return f"/aws/lambda/{version.name}"
+    return version.log_group or f"/aws/lambda/{version.name}"
 
 
 def new_log_stream(version: Version) -> str:

@@ -68,7 +68,7 @@ class InProcess:
 
     def __init__(self, *, endpoint_url: str = "", credentials: Credentials | None = None, log_limit: int = 1 << 20) -> None:
         self._endpoint_url, self._log_limit = endpoint_url, log_limit
-        self._credentials = credentials or Credentials(access_key="", secret_key="", session_token="")
+        self._credentials = credentials or Credentials(secret_key="", session_token="")
         self._registered: dict[str, Handler] = {}
         self._loaded: dict[str, Loaded] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -201,7 +201,7 @@ class InProcess:
 
     def _variables(self, version: Version, log_stream: str) -> dict[str, str | None]:
         environment = environment_of(
-            version, base={}, credentials=self._credentials, endpoint_url=self._endpoint_url, log_stream=log_stream,
+            version, base={"PATH": os.environ.get("PATH", os.defpath)}, credentials=self._credentials, endpoint_url=self._endpoint_url, log_stream=log_stream,
             temporary=tempfile.gettempdir(), runtime="",
         )
         # Programs that it starts are the host's, and so is what they import.

@@ -21,8 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from microlam.executors import Credentials, ExecutorStatistics, logs, memory
+from microlam.executors.cgroups import Group, find_groups
 from microlam.executors.debugging import Debugging
-from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of, site_packages
+from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
+from microlam.executors.interpreters import Interpreter, Interpreters
 from microlam.executors.lasting import Lasting
 from microlam.executors.worker import NeverBegun, Place, Worker
 from microlam.executors.zygotes import Zygote
@@ -31,6 +33,7 @@ from microlam.model import Invocation, Outcome, Version, new_id
 SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
 SAMPLE_SHARE = 20       # of the time, at most one part in so many is spent on that
 TIDY_EVERY = 1.0        # seconds between looks at idle workers
+MEGABYTE = 1 << 20
 LAST_WAIT = 10.0        # seconds that a closing zygote has
 AHEAD = 3               # invocations that a busy worker may hold besides the one it runs
 SHORT = 0.005           # seconds: a longer call must not keep others waiting behind it
@@ -51,7 +54,13 @@ class Pool:
     limit: int = 1 << 30                                    # of workers, as far as is known
     short: int = 0                                          # calls in a row that were short
     retired: bool = False
+    complete: bool = False          # it has had all the workers that are to be kept for its version
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def spare(self) -> bool:
+        """Whether it can do with fewer workers."""
+        return sum(not worker.over for worker in self.workers) > self.version.provisioned
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,15 +77,15 @@ class Processes:
 
     def __init__(
         self, scratch: Path, *, base_environment: Mapping[str, str], endpoint_url: str, credentials: Credentials, limit: int = 100, idle: float = 300.0,
-        log_limit: int = 1 << 20, interpreters: Mapping[str, str] | None = None, debugging: Debugging | None = None,
+        log_limit: int = 1 << 20, interpreters: Interpreters | None = None, debugging: Debugging | None = None,
     ) -> None:
         self._scratch = scratch.absolute()
         self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
         self._limit, self._idle, self._log_limit = limit, idle, log_limit
         self.lasting = Lasting(asyncio.get_running_loop())
-        self._interpreters = dict(interpreters or {})       # runtime → interpreter; else the server's own
+        self._interpreters = interpreters or Interpreters()     # that knows none but the server's own
         self._debugging = debugging
-        self._debugged: Worker | None = None                # the last that a debugger could attach to
+        self._debugged: Worker | None = None                    # the last that a debugger could attach to
         self._pools: dict[str, Pool] = {}
         self._retired: set[Pool] = set()
         self._workers: dict[Worker, Pool] = {}
@@ -90,9 +99,11 @@ class Processes:
         self._sampling: asyncio.TimerHandle | None = None
         self._tidying: asyncio.TimerHandle | None = None
         self._clearing: set[asyncio.Future[None]] = set()
+        self._replacing: set[asyncio.Future[Outcome | None]] = set()
+        self._groups = find_groups()
+        self._left_groups: list[Group] = []
         self._temporary: Path | None = None
         self._runtime = str(self._scratch / "runtime")
-        self._site = site_packages()
         self._closed = False
 
     # ---- the executor's verbs -----------------------------------------------------------------------------------
@@ -165,7 +176,7 @@ class Processes:
 
     def prepare(self) -> None:
         """Start the default zygote ahead of the first invocation; nobody need wait for it."""
-        self._zygote(sys.executable, ())
+        self._zygote(self._interpreters.own, ())
 
     async def close(self) -> None:
         """Kill every worker with all below it, and end the zygotes."""
@@ -174,6 +185,8 @@ class Processes:
         for timer in (self._sampling, self._tidying):
             if timer is not None:
                 timer.cancel()
+        for replacing in self._replacing:
+            replacing.cancel()
         for waiting in self._waiting:
             waiting.place.cancel()
         for worker in list(self._workers):
@@ -184,6 +197,8 @@ class Processes:
         await asyncio.gather(*(asyncio.to_thread(zygote.wait, LAST_WAIT) for zygote in zygotes))
         for worker in list(self._workers):
             worker.ended(None)
+        for group in self._left_groups:
+            group.remove()
         await asyncio.gather(*self._clearing)
         if self._temporary is not None:
             await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
@@ -229,7 +244,7 @@ class Processes:
         """Whether one more worker of this version may start; the longest idle one of another makes room for it."""
         if len(self._workers) - len(self._dying) + self._granted < self._limit:
             return True
-        idle = [other.idle[0] for other in {*self._workers.values()} if other is not pool and other.idle]
+        idle = [other.idle[0] for other in {*self._workers.values()} if other is not pool and other.idle and other.spare]
         if not idle:
             return False
         self._discard(min(idle, key=lambda worker: worker.idle_since))
@@ -264,8 +279,9 @@ class Processes:
     async def _start(self, pool: Pool) -> Worker:
         """A new worker, in the place that was granted; it may be sent an invocation at once."""
         try:
-            zygote = await self._zygote_of(pool)
-            worker = self._worker(pool, zygote)
+            interpreter = await self._interpreters.find(pool.version.runtime)
+            zygote = await self._zygote_of(pool, interpreter)
+            worker = self._worker(pool, zygote, interpreter)
         except BaseException:
             self._granted -= 1
             self._serve_waiting()
@@ -274,23 +290,24 @@ class Processes:
         self._workers[worker] = pool
         pool.workers.add(worker)
         pool.turns.append(worker)
+        pool.complete = pool.complete or len(pool.workers) >= pool.version.provisioned > 0
         if self._tidying is None:
             self._tidy_later()
         return worker
 
-    def _worker(self, pool: Pool, zygote: Zygote) -> Worker:
+    def _worker(self, pool: Pool, zygote: Zygote, interpreter: Interpreter) -> Worker:
         version, number = pool.version, next(self._numbers)
         folder = self._temporary_folder() / str(number)
         folder.mkdir(mode=0o700)
         attached = f"{folder}.attached" if self._is_debugged(version) else ""
         place = Place(number=number, folder=str(folder), log_stream=new_log_stream(version), attached=attached)
-        worker = Worker(version, place, zygote, self, log_limit=self._log_limit)
+        worker = Worker(version, place, zygote, self, log_limit=self._log_limit, notice=interpreter.notice)
         if attached:
             self._hand_over(worker)
-        worker.start(self._configuration(pool, place, zygote), fresh=pool.fresh)
+        worker.start(self._configuration(pool, place, interpreter), fresh=pool.fresh)
         return worker
 
-    def _configuration(self, pool: Pool, place: Place, zygote: Zygote) -> dict[str, object]:
+    def _configuration(self, pool: Pool, place: Place, interpreter: Interpreter) -> dict[str, object]:
         """All that a worker is told about itself."""
         version = pool.version
         return {
@@ -300,7 +317,7 @@ class Processes:
             ),
             "context": context_of(version, place.log_stream),
             "handler": version.handler, "root": os.path.abspath(version.root), "source": version.source, "path": version.path,
-            "site": self._site_of(zygote.interpreter), "bytecode": pool.bytecode,
+            "site": self._site_of(interpreter), "bytecode": pool.bytecode,
             "timeout": version.timeout, "log_format": version.log_format, "log_limit": self._log_limit,
             "debug": self._debugging.wish(version, place.attached) if self._debugging is not None and place.attached else None,
         }
@@ -318,9 +335,8 @@ class Processes:
 
     # ---- zygotes ------------------------------------------------------------------------------------------------
 
-    async def _zygote_of(self, pool: Pool) -> Zygote:
+    async def _zygote_of(self, pool: Pool, interpreter: Interpreter) -> Zygote:
         version = pool.version
-        interpreter = self._interpreters.get(version.runtime, sys.executable)
         zygote = self._zygote(interpreter, pool.preload)
         if pool.preload:
             await zygote.ready
@@ -330,23 +346,30 @@ class Processes:
                 zygote = self._zygote(interpreter, ())
         return zygote
 
-    def _zygote(self, interpreter: str, preload: tuple[str, ...]) -> Zygote:
-        zygote = self._zygotes.get((interpreter, preload))
+    def _zygote(self, interpreter: Interpreter, preload: tuple[str, ...]) -> Zygote:
+        zygote = self._zygotes.get((interpreter.path, preload))
         if zygote is None or not zygote.alive:
             if zygote is not None:
                 self._dismissed.append(zygote)
             self._temporary_folder()
             # Almost empty: /proc/self/environ of every worker shows it.
             environment = {name: value for name, value in self._base.items() if name in ("LANG", "LC_ALL", "LC_CTYPE")} or {"LANG": "C.UTF-8"}
-            zygote = Zygote(interpreter, preload, environment=environment, site=self._site_of(interpreter))
-            self._zygotes[interpreter, preload] = zygote
+            zygote = Zygote(interpreter.path, preload, environment=environment, site=self._site_of(interpreter))
+            self._zygotes[interpreter.path, preload] = zygote
         return zygote
 
-    def _site_of(self, interpreter: str) -> list[str]:
+    def _site_of(self, interpreter: Interpreter) -> list[str]:
         # `runtime` holds microlam and nothing else: handlers may import its decorators, also on an interpreter that has it not installed.
-        return [*self._site, self._runtime] if interpreter == sys.executable else [self._runtime]
+        return [*interpreter.site, self._runtime]
 
     # ---- what workers tell --------------------------------------------------------------------------------------
+
+    def started(self, worker: Worker) -> None:
+        """A worker's process is there."""
+        if self._groups is not None and not worker.over:
+            group = self._groups.group(worker.place.number)
+            if group.hold(worker.pid, worker.version.memory * MEGABYTE):
+                worker.group = group
 
     def replied(self, worker: Worker, seconds: float) -> None:
         """A worker has replied, after so long."""
@@ -372,6 +395,8 @@ class Processes:
         self._clear(worker.place.folder)
         if worker.place.attached:
             Path(worker.place.attached).unlink(missing_ok=True)
+        if worker.group is not None and not worker.group.remove():
+            self._left_groups.append(worker.group)
         if pool is None:
             return      # it ended before it was one of ours
         pool.workers.remove(worker)
@@ -413,10 +438,12 @@ class Processes:
         families = memory.families(worker.pid for worker in self._long if worker.pid)
         for worker in self._long:
             worker.trim()
-            limit = worker.version.memory * 1_048_576
+            limit = worker.version.memory * MEGABYTE
             held = memory.held_by(families.get(worker.pid, ()), limit)
             worker.peak = max(worker.peak, held)
-            if held > limit and not worker.place.attached:      # a debugger takes more than most functions
+            if worker.place.attached:
+                continue        # a debugger takes more than most functions
+            if held > limit or (worker.group is not None and worker.group.overrun()):
                 worker.kill()
         if self._long:
             self._sampling = loop.call_later(max(SAMPLE_EVERY, SAMPLE_SHARE * (loop.time() - began)), self._sample)
@@ -430,18 +457,31 @@ class Processes:
         now = asyncio.get_running_loop().time()
         for pool in {*self._workers.values()}:
             for worker in pool.idle[:]:
-                if now - worker.idle_since > self._idle and not worker.place.attached:
+                if now - worker.idle_since > self._idle and pool.spare and not worker.place.attached:
                     self._discard(worker)
                 else:
                     worker.trim()
+        self._complete()
         for key, zygote in list(self._zygotes.items()):
             unused = not zygote.workers and now - zygote.idle_since > self._idle and key != (sys.executable, ())
             if unused or not zygote.alive:
                 zygote.dismiss()
                 self._dismissed.append(self._zygotes.pop(key))
         self._dismissed = [zygote for zygote in self._dismissed if not zygote.gone()]
-        if self._workers or len(self._zygotes) > 1 or self._dismissed:
+        self._left_groups = [group for group in self._left_groups if not group.remove()]
+        if self._workers or len(self._zygotes) > 1 or self._dismissed or any(pool.complete for pool in self._pools.values()):
             self._tidy_later()
+
+    def _complete(self) -> None:
+        """Replace those workers that ended of those that are to be kept."""
+        for pool in self._pools.values():
+            missing = pool.version.provisioned - len(pool.workers)
+            if pool.complete and missing > 0:
+                pool.complete = False
+                for _ in range(missing):
+                    replacing = asyncio.ensure_future(self.warm(pool.version))
+                    self._replacing.add(replacing)
+                    replacing.add_done_callback(self._replacing.discard)
 
     # ---- folders ------------------------------------------------------------------------------------------------
 
@@ -452,6 +492,8 @@ class Processes:
             folders.mkdir(parents=True, exist_ok=True)
             for left in folders.iterdir():
                 self._clear(str(left))
+            if self._groups is not None:
+                self._groups.clear()
             self._temporary = folders / secrets.token_hex(8)
             self._temporary.mkdir(mode=0o700)
             self._link_package()

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from microlam.executors import WorkerStatistics, logs
+from microlam.executors.cgroups import Group
 from microlam.executors.lasting import Call, Lasting
 from microlam.executors.workers.frames import CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.zygotes import Zygote
@@ -37,6 +38,7 @@ class Keeper(Protocol):
 
     lasting: Lasting
 
+    def started(self, worker: Worker) -> None: ...
     def replied(self, worker: Worker, seconds: float) -> None: ...
     def freed(self, worker: Worker) -> None: ...
     def ended(self, worker: Worker) -> None: ...
@@ -59,7 +61,7 @@ class Place:
 class Worker:
     """One process that runs one version, one invocation at a time."""
 
-    def __init__(self, version: Version, place: Place, zygote: Zygote, keeper: Keeper, *, log_limit: int) -> None:
+    def __init__(self, version: Version, place: Place, zygote: Zygote, keeper: Keeper, *, log_limit: int, notice: str = "") -> None:
         self.version, self.place = version, place
         self.pid = 0
         self.since = datetime.now(UTC)
@@ -67,6 +69,7 @@ class Worker:
         self.invocations = 0
         self.load = 0                   # invocations it has been sent and not replied to
         self.peak = 0                   # most resident bytes
+        self.group: Group | None = None # that the kernel holds its memory to, where it does
         self.over = False               # killed or ended: nothing more is to be sent
         self._zygote, self._keeper = zygote, keeper
         self.loop = asyncio.get_running_loop()
@@ -75,6 +78,7 @@ class Worker:
         self._runtime = self._runtime_name = ""
         self._init: float | None = None
         self._init_output = b""
+        self._notice = f"[microlam] {notice}\n".encode() if notice else b""     # stands in the worker's first log
         self._ready = self._gone = self._deaf = self._unread = self._overdue = self._held = False
         self._cold = True
         self._invocation: Invocation | None = None
@@ -315,6 +319,7 @@ class Worker:
     def started(self, pid: int) -> None:
         """The process is there."""
         self.pid = pid
+        self._keeper.started(self)
 
     def ended(self, status: int | None) -> None:
         """The process has ended, with this wait status; None where nobody knows."""
@@ -370,7 +375,7 @@ class Worker:
         else:
             log = logs.log_of(logs.Run(
                 version=version, id=id, duration=duration, memory=self.peak, output=output, dropped=dropped, first=self.invocations == 0,
-                runtime=self._runtime, init=init, init_output=self._init_output, init_failed=init_failed, error=error, sentence=sentence,
+                runtime=self._runtime, init=init, init_output=self._notice + self._init_output, init_failed=init_failed, error=error, sentence=sentence,
             ))
         outcome = Outcome(
             status=status, payload=payload, version=version.number, logs=log, started_at=self._began_at, duration=duration, init=init,
@@ -378,7 +383,7 @@ class Worker:
         )
         self._invocation = self._waiter = None
         self.load -= 1
-        self._init_output = b""
+        self._init_output = self._notice = b""
         self._cold = False
         self.invocations += 1
         if waiter is not None and not waiter.done():

@@ -1,9 +1,13 @@
-"""The functions of a folder: which there are, what code each runs now, and how a save becomes new code.
+"""The functions: those of the folder and those created through the API, their versions and aliases, and what code each name means now.
 
-Reading order: reading (one file) → listing (the folder) → discovery (the decision) → registry (the versions that live).
+Reading order: reading (one file) → listing (the folder) → discovery (the decision) → folder (how a save becomes new code);
+snapshot (what is kept) → rules (what may be asked) → shelves (where it is kept) → registry (what a name means) → verbs (what can be done).
 """
 from __future__ import annotations
 
-from microlam.functions.registry import Function, Functions
+from microlam.functions.folder import Function
+from microlam.functions.history import revert
+from microlam.functions.snapshot import Change, Provision, Snapshot
+from microlam.functions.verbs import Functions
 
-__all__ = ["Function", "Functions"]
+__all__ = ["Change", "Function", "Functions", "Provision", "Snapshot", "revert"]

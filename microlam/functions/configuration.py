@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from microlam.errors import BrokenToml
-from microlam.functions.declared import Declared, When, read_drop, read_route, read_schedule
+from microlam.functions.declared import QUALIFIER, Declared, When, read_drop, read_qualifier, read_route, read_schedule
 from microlam.functions.environment import RESERVED_VARIABLES
 
 FILE = "microlam.toml"
@@ -35,6 +35,7 @@ class FunctionSettings:
     executor: str | None = None         # None: the server's choice
     preload: tuple[str, ...] = ()
     log_format: str = "Text"
+    serve: str | None = None            # the version or alias that its triggers lead to; None: what the files are
     triggers: tuple[Declared, ...] = ()
 
 
@@ -148,6 +149,7 @@ _READERS: Mapping[str, Callable[[object, str], object]] = {
     "executor": _one_of(*EXECUTORS),
     "preload": _modules,
     "log_format": _one_of(*LOG_FORMATS),
+    "serve": _matching(QUALIFIER, 'an alias or a version number, as "live"'),
 }
 
 
@@ -158,9 +160,25 @@ def _declared(said: object, read: Callable[[object], When], where: str) -> list[
     if not isinstance(several, list | tuple):
         raise ValueError(f"{where} must be a list, not {said!r}")
     try:
-        return [Declared(when=read(one), origin="toml") for one in several]
+        return [_declare(one, read) for one in several]
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _declare(said: object, read: Callable[[object], When]) -> Declared:
+    """One trigger; as a table it may say a `qualifier` of its own."""
+    if not isinstance(said, dict) or "qualifier" not in said:
+        return Declared(when=read(said), origin="toml")
+    own = {key: value for key, value in said.items() if key != "qualifier"}
+    return Declared(when=read(own), origin="toml", qualifier=read_qualifier(said["qualifier"]))
+
+
+def _route(said: object) -> When:
+    """`"GET /orders"`, or `{route = …}`."""
+    if isinstance(said, dict):
+        _only(said, ("route",), "")
+        said = said.get("route")
+    return read_route(said)
 
 
 def _schedule(said: object) -> When:
@@ -185,4 +203,4 @@ def _files(said: object) -> When:
     return read_drop(said.get("bucket"), said.get("prefix", ""), said.get("suffix", ""), said.get("events", ()))
 
 
-_TRIGGERS: Mapping[str, Callable[[object], When]] = {"http": read_route, "schedule": _schedule, "files": _files}
+_TRIGGERS: Mapping[str, Callable[[object], When]] = {"http": _route, "schedule": _schedule, "files": _files}

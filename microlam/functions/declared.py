@@ -21,7 +21,7 @@ DROP_EVENTS = (
     "s3:ObjectRemoved:*", "s3:ObjectRemoved:Delete", "s3:ObjectRemoved:DeleteMarkerCreated",
 )
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_QUALIFIER = re.compile(r"\$LATEST|[a-zA-Z0-9-_]{1,128}")
+QUALIFIER = re.compile(r"\$LATEST|[a-zA-Z0-9-_]{1,128}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +44,16 @@ def read_mark(mark: Mark) -> Declared:
     bound.apply_defaults()
     said = bound.arguments
     qualifier = said.pop("qualifier")
-    if qualifier is not None and not (isinstance(qualifier, str) and _QUALIFIER.fullmatch(qualifier)):
-        raise ValueError(f"@{mark.kind}: qualifier must be the name of an alias or a version number, not {qualifier!r}")
+    if qualifier is not None:
+        qualifier = read_qualifier(qualifier, f"@{mark.kind}: ")
     return Declared(when=_when(mark.kind, said), origin="decorator", qualifier=qualifier)
+
+
+def read_qualifier(qualifier: object, where: str = "") -> str:
+    """The alias or version that a trigger leads to; ValueError where it can be neither."""
+    if not isinstance(qualifier, str) or not QUALIFIER.fullmatch(qualifier):
+        raise ValueError(f"{where}qualifier must be the name of an alias or a version number, not {qualifier!r}")
+    return qualifier
 
 
 @cache
@@ -99,16 +106,22 @@ def _text(what: str, value: object) -> str:
     return value
 
 
-def triggers_of(arn: str, declared: Iterable[Declared]) -> tuple[Trigger, ...]:
-    """A function's triggers: what was declared, each once; without a route and any other trigger, `/NAME` and all below it."""
+def triggers_of(arn: str, declared: Iterable[Declared], serve: str | None = None) -> tuple[Trigger, ...]:
+    """A function's triggers: what was declared, each once; without a route and any other trigger, `/NAME` and all below it.
+
+    They lead to the version or alias that each names, else to `serve`, else to what the files are.
+    """
     found = {
-        trigger.id: trigger for one in declared
-        for trigger in [Trigger(target=f"{arn}:{one.qualifier}" if one.qualifier else arn, when=one.when, origin=one.origin)]
+        trigger.id: trigger for one in declared for trigger in [Trigger(target=_target(arn, one.qualifier or serve), when=one.when, origin=one.origin)]
     }
     if found:
         return tuple(found.values())
     name = arn.rpartition(":")[2]
-    return tuple(Trigger(target=arn, when=Route(method="ANY", path=path)) for path in (f"/{name}", f"/{name}/{{proxy+}}"))
+    return tuple(Trigger(target=_target(arn, serve), when=Route(method="ANY", path=path)) for path in (f"/{name}", f"/{name}/{{proxy+}}"))
+
+
+def _target(arn: str, qualifier: str | None) -> str:
+    return f"{arn}:{qualifier}" if qualifier else arn
 
 
 def settle_routes(triggers: Mapping[str, Sequence[Trigger]]) -> tuple[dict[str, tuple[Trigger, ...]], dict[str, list[str]]]:

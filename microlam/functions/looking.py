@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +10,9 @@ from pathlib import Path
 from microlam.functions.discovery import Discovery, Found, buckets_of, discover, named_files
 from microlam.functions.inputs import InputFiles, Inputs
 from microlam.functions.listing import NEVER_CODE, FolderReader, Listing
-from microlam.model import Version
+from microlam.model import OWN_RUNTIME, Version
 from microlam.packages import Copy, Packages, Stamp, code_in, files_under, folders_under, stamp_of
 from microlam.requirements import Requirements
-
-RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +37,7 @@ class Plan:
         """The version that this is; without a copy, one to be looked at only."""
         settings = self.found.settings
         return Version(
-            arn=arn, handler=self.found.handler, runtime=settings.runtime or RUNTIME,
+            arn=arn, handler=self.found.handler, runtime=settings.runtime or OWN_RUNTIME,
             root=str(copy.root if copy else self.root), source=str(self.root), sha256=copy.sha256 if copy else "",
             path=(str(self.installed),) if self.installed and installed else (),
             timeout=settings.timeout, memory=settings.memory, environment=self.environment, concurrency=settings.concurrency,
@@ -58,7 +55,7 @@ class Plan:
     def syntax_error(self) -> Mapping[str, object] | None:
         """What importing the handler's file would say, known without it."""
         problem = self.found.reading.problem
-        if problem is None or self.found.settings.runtime not in (None, RUNTIME):       # another Python may take it
+        if problem is None or self.found.settings.runtime not in (None, OWN_RUNTIME):       # another Python may take it
             return None
         return {
             "errorType": "Runtime.UserCodeSyntaxError",
@@ -119,11 +116,11 @@ class Looker:
         return self._packages.keep(plan.root, lambda: self._files(plan))
 
     def _plans(self, discovery: Discovery, inputs: Inputs) -> dict[str, Plan]:
-        everybodys = self._required_by(self._folder)
         plans = {}
         for name, found in discovery.functions.items():
             root = self._folder / found.folder
-            requirements, installed = (self._required_by(root) if found.folder else None) or everybodys or (None, None)
+            runtime = python_of(found)
+            requirements, installed = (self._required_by(root, runtime) if found.folder else None) or self._required_by(self._folder, runtime) or (None, None)
             plans[name] = Plan(
                 found=found, root=root, path=self._folder / found.file,
                 names=None if found.folder else tuple(dict.fromkeys([found.file.partition("/")[0], *discovery.shared])),
@@ -137,10 +134,10 @@ class Looker:
         names = sorted(buckets_of([found]))
         return {"MICROLAM_BUCKETS": json.dumps({name: str(self._bucket_folder(name)) for name in names})} if names else {}
 
-    def _required_by(self, folder: Path) -> tuple[Path, Path | None] | None:
-        """A folder's requirements file, and where what it asks for is, or will be."""
+    def _required_by(self, folder: Path, runtime: str) -> tuple[Path, Path | None] | None:
+        """A folder's requirements file, and where what it asks for is, or will be, for a runtime."""
         file = folder / "requirements.txt"
-        return (file, self._requirements.place(file)) if file.is_file() else None
+        return (file, self._requirements.place(file, runtime)) if file.is_file() else None
 
     def _files(self, plan: Plan, shared: Mapping[str, Stamp] | None = None) -> dict[str, Stamp]:
         """The files of a package; `shared` are those of all root files, where they are known already."""
@@ -155,3 +152,8 @@ class Looker:
         code = {found.folder or found.file.partition("/")[0] for found in discovery.functions.values()} | set(discovery.shared)
         below = folders_under(self._folder, sorted(code), self._apart)
         return frozenset({self._folder, *(self._folder / name for name in (tops - buckets_of(discovery.functions.values())) | set(below))})
+
+
+def python_of(found: Found) -> str:
+    """The runtime on which a function really runs: in the server's own process it is the server's."""
+    return OWN_RUNTIME if found.settings.executor == "inprocess" else found.settings.runtime or OWN_RUNTIME

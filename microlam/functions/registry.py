@@ -1,310 +1,236 @@
-"""The functions that live: what code each runs now, and how a save becomes new code.
-
-A changed file makes a new version, which takes over once a fresh worker has imported it; until then, and while it does not import, the last good
-one serves. Watching is for speed alone: a request looks at its files itself, so the first one after a save runs the new code.
-"""
+"""Every function, the folder's and those created through the API, and which version a name means now."""
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from uuid import UUID
 
-from microlam.errors import FunctionNotFound, MicrolamError
-from microlam.functions.declared import settle_routes, triggers_of
-from microlam.functions.live import Live
-from microlam.functions.looking import Looker, Plan, Seen
-from microlam.functions.watching import Watcher
-from microlam.model import LATEST, Invocation, Outcome, Trigger, Version, function_arn
-from microlam.packages import Packages, Stamp, stamp_of
-from microlam.requirements import Requirements, RequirementsFailed
+from microlam.archives import Archive, Archives
+from microlam.clock import Clock, SystemClock
+from microlam.errors import AliasNotFound, FunctionNotFound
+from microlam.functions.concurrency import Concurrency
+from microlam.functions.folder import FolderFunctions, Function, TriggerTable
+from microlam.functions.provisioning import Provisioning
+from microlam.functions.shelves import Documents, Shelf, Shelves, latest_first
+from microlam.functions.snapshot import ACTIVE, Change, Snapshot
+from microlam.model import LATEST, OWN_RUNTIME, Alias, Invocation, Outcome, Version, chosen_version, function_arn
+from microlam.packages import zip_of
 
-LOOK_ANYWAY = 5.0       # seconds; file events may get lost
-LOOK_SOON = 0.5         # while a file may be half-written
-AT_ONCE = 4             # imports that no request waits for
-
-_IMPORT_ERRORS = frozenset({
-    "Runtime.ImportModuleError", "Runtime.HandlerNotFound", "Runtime.UserCodeSyntaxError", "Runtime.MalformedHandlerName", "Runtime.BuiltInModuleConflict",
-})
+Forgotten = Callable[[str, str | None], Awaitable[None]]
 
 
-class TriggerTable(Protocol):
-    """Where triggers are written to."""
-
-    def replace(self, arn: str, triggers: Sequence[Trigger]) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Function:
-    """One function, for people to look at. `latest` is what requests run; before its first use, what they would."""
-
-    name: str
-    arn: str
-    handler: str
-    file: Path
-    latest: Version
-    error: Mapping[str, object] | None      # errorType, errorMessage, stackTrace: why the code in the folder does not run
-    warnings: tuple[str, ...]
-    triggers: tuple[Trigger, ...]
-
-
-class Functions:
-    """Every function of a folder.
+class Registry:
+    """Every function, to be looked up and looked at.
 
     `warm` starts a worker that imports a version and tells what went wrong; `retire` ends a version's workers once they are done;
-    `is_warm` says whether a version has workers, which is when new code is imported before anyone asks for it; `bucket_folder` tells where a bucket is.
+    `is_warm` says whether a version has workers; `bucket_folder` tells where a bucket is; `layer_folder` where layers, by ARN, are unpacked together;
+    `interpreter` says which Python a runtime runs on, and `runtime_warning` what is wrong with it.
+    What is in `forgotten` is told when a function, or one of its versions or aliases, is deleted.
     """
 
     def __init__(
-        self, folder: Path, data: Path, *, region: str, account: str, triggers: TriggerTable,
-        warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Awaitable[None]], say: Callable[[str], None],
+        self, folder: Path, data: Path, *, store: Documents, region: str, account: str, triggers: TriggerTable,
+        warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Coroutine[object, object, None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
         bucket_folder: Callable[[str], Path] = Path, executor: str = "processes", requirements: Path | None = None,
+        layer_folder: Callable[[Sequence[str]], Awaitable[str]] | None = None, runtime_warning: Callable[[str], str] = lambda runtime: "",
+        interpreter: Callable[[str], Awaitable[str]] | None = None, clock: Clock | None = None, seed: int | None = None,
     ) -> None:
-        self._region, self._account = region, account
-        self._triggers, self._warm, self._retire, self._is_warm, self._say = triggers, warm, retire, is_warm, say
-        folder, data = folder.resolve(), data.resolve()
-        self._packages = Packages(data / "packages")
-        self._requirements = Requirements(requirements or data / "requirements", say)
-        apart = frozenset(path.resolve() for path in (data, env_vars) if path)
-        self._looker = Looker(folder, apart, env_vars, self._requirements, self._packages, bucket_folder, executor)
-        self._watcher = Watcher(poll=poll, say=say)
-        self._live: dict[str, Live] = {}
-        self._seen: Seen | None = None
-        self._looks = 0
-        self._looking = asyncio.Lock()
+        self._region, self._account, self._warm, self._retire = region, account, warm, retire
+        self._layer_folder, self._runtime_warning = layer_folder, runtime_warning
+        self._clock: Clock = clock or SystemClock()
+        self._dice = random.Random(seed).random
+        self._folder = FolderFunctions(
+            folder, data, region=region, account=account, triggers=triggers, warm=warm, retire=retire, say=say, env_vars=env_vars, poll=poll,
+            is_warm=is_warm, bucket_folder=bucket_folder, interpreter=interpreter, executor=executor, requirements=requirements,
+        )
+        self._archives = Archives(data.resolve() / "code")
+        self._shelves = Shelves(store, self._clock)
+        self.concurrency = Concurrency(self._shelves, self._clock, Provisioning(self._load, warm, retire), self._start)
+        self._say, self._told = say, set[tuple[str, str]]()
+        self._zipped: dict[str, Archive] = {}       # by the folder that was zipped
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ending: list[Version] = []
+        self.forgotten: list[Forgotten] = []
 
     # ---- who is there ------------------------------------------------------------------------------------------------
 
     def named(self, name: str) -> str:
         """The ARN of the function with this name."""
         arn = function_arn(name, self._region, self._account)
-        if arn not in self._live:
+        if arn not in self:
             raise FunctionNotFound(arn=arn)
         return arn
 
+    def __contains__(self, arn: str) -> bool:
+        """Whether there is such a function, be it that only its versions are left."""
+        return arn in self._folder or (arn in self._shelves.by_arn and not self._shelves.by_arn[arn].empty)
+
     def all(self) -> Sequence[Function]:
-        """Every function, by name."""
-        return [
-            Function(
-                name=live.plan.found.name, arn=arn, handler=live.plan.found.handler, file=live.plan.path, latest=live.good or live.plan.version(arn),
-                error=live.error, warnings=(*live.plan.found.warnings, *live.warnings), triggers=live.triggers,
-            )
-            for arn, live in sorted(self._live.items())
-        ]
+        """Every function that has a `$LATEST`, by ARN."""
+        shelves = [shelf for shelf in self._shelves.by_arn.values() if shelf.arn not in self._folder]
+        created = [_created(shelf.latest, shelf.loaded.get(LATEST)) for shelf in shelves if shelf.latest]
+        return sorted(map(self._warned, [*self._folder.all(), *created]), key=lambda function: function.arn)
+
+    def _warned(self, function: Function) -> Function:
+        """With what is wrong with the Python that its runtime runs on."""
+        inprocess = function.latest.executor == "inprocess"
+        warning = self._runtime_warning(OWN_RUNTIME if inprocess else function.latest.runtime)
+        return replace(function, warnings=(*function.warnings, warning)) if warning else function
+
+    def bereft(self) -> Sequence[str]:
+        """The ARNs of functions whose file is gone, and of which there are versions still."""
+        return sorted(shelf.arn for shelf in self._shelves.by_arn.values() if shelf.versions and not shelf.latest and shelf.arn not in self._folder)
+
+    def file(self, arn: str) -> Path | None:
+        """The file that makes a function; None for one that was created through the API."""
+        return self._folder.file(arn) if arn in self._folder else None
 
     @property
     def warnings(self) -> Sequence[str]:
         """What is odd about the folder as a whole."""
-        return (*self._seen.inputs.warnings, *self._seen.discovery.warnings) if self._seen else ()
+        hidden = [shelf.latest.name for shelf in self._shelves.by_arn.values() if shelf.latest and shelf.arn in self._folder]
+        return (*self._folder.warnings, *(f"{name} was created through the API too; the folder's {name} is what runs. Rename one." for name in sorted(hidden)))
 
     # ---- which code --------------------------------------------------------------------------------------------------
 
-    def resolve(self, arn: str, qualifier: str | None = None) -> Version:
-        """The version that serves, without a look at the files; for one that was never used they are copied first."""
-        live = self._find(arn, qualifier)
-        if live.good is None:
-            live.good = live.latest = live.plan.version(arn, self._looker.copy(live.plan))
-        return live.good
-
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
-        """The version of what the files hold now, once it has been imported; the last good one while that fails."""
-        live = self._find(arn, qualifier)
-        if live.good is not None and live.unchanged():
-            return live.good
-        if live.refreshing is not None:
-            # It may have looked before the last save: only one that began after this call is sure to have seen it.
-            await asyncio.shield(live.refreshing)
-            if live.good is not None and live.unchanged():
-                return live.good
-        await asyncio.shield(self._refresh(live))
-        if live.good is None:
-            raise MicrolamError(reason=f"{live.plan.found.name}: {(live.trouble or {}).get('errorMessage')}")
-        return live.good
+        """The version that an invocation by this name gets now. Asked for every invocation: what is loaded costs a look-up."""
+        if qualifier is None or qualifier == LATEST:
+            return await self._current_latest(arn)
+        shelf = self._shelves.by_arn.get(arn)
+        if shelf is None:
+            raise self._missing(arn, qualifier)
+        alias = shelf.aliases.get(qualifier)
+        number = qualifier if alias is None else chosen_version(alias, self._dice())
+        if number == LATEST:
+            return await self._current_latest(arn)
+        return shelf.kept_warm.get((qualifier, number)) or shelf.loaded.get(number) or await self._load(shelf, number, qualifier)
+
+    async def _current_latest(self, arn: str) -> Version:
+        if arn in self._folder:
+            return await self._folder.current(arn)
+        shelf = self._shelves.by_arn.get(arn)
+        if shelf is None or shelf.latest is None:
+            raise FunctionNotFound(arn=arn)
+        return shelf.loaded.get(LATEST) or await self._load(shelf, LATEST)
+
+    async def _load(self, shelf: Shelf, number: str, qualifier: str | None = None) -> Version:
+        """Have the code of a version there to run."""
+        snapshot = shelf.latest if number == LATEST else shelf.versions.get(number)
+        if snapshot is None:
+            raise self._missing(shelf.arn, qualifier or number)
+        version = await self._version(snapshot)
+        if snapshot is (shelf.latest if number == LATEST else shelf.versions.get(number)):      # else it has changed meanwhile
+            shelf.loaded[number] = version
+        return version
+
+    async def _version(self, snapshot: Snapshot) -> Version:
+        root = await asyncio.to_thread(self._archives.root, snapshot.sha256)
+        layers = await self._layer_folder(snapshot.layers) if self._layer_folder and snapshot.layers else ""
+        return snapshot.version(str(root), layers)
+
+    def _missing(self, arn: str, qualifier: str) -> FunctionNotFound:
+        """The error; and a word to the author of a function whose triggers lead to what is not there."""
+        name = arn.rpartition(":")[2]
+        if arn in self._folder and (arn, qualifier) not in self._told:
+            self._told.add((arn, qualifier))
+            remedy = "publish it" if qualifier.isdecimal() else f"microlam publish {name} && microlam alias {name} {qualifier} --version 1"
+            self._say(f"{name}:{qualifier} was asked for, but there is no such version or alias. Create it: {remedy}")
+        return FunctionNotFound(arn=f"{arn}:{qualifier}")
+
+    # ---- looking -----------------------------------------------------------------------------------------------------
+
+    async def snapshot(self, arn: str, qualifier: str | None = None) -> Snapshot:
+        """What a name means, to be looked at: `$LATEST` as it is now, a version, or the version an alias names first."""
+        if qualifier is None or qualifier == LATEST:
+            with suppress(FunctionNotFound):
+                return await self._latest(arn)
+            raise FunctionNotFound(arn=f"{arn}:{qualifier}" if qualifier else arn)
+        shelf = self._shelves.look(arn)
+        number = shelf.aliases[qualifier].number if qualifier in shelf.aliases else qualifier
+        if number == LATEST:
+            return await self._latest(arn)
+        if number not in shelf.versions:
+            raise FunctionNotFound(arn=f"{arn}:{qualifier}")
+        return shelf.versions[number]
+
+    async def _latest(self, arn: str) -> Snapshot:
+        if arn in self._folder:
+            return await self._snapshot_of_files(await self._folder.glance(arn))
+        shelf = self._shelves.look(arn)
+        while shelf.latest is not None and shelf.latest.status != ACTIVE and shelf.settling is not None:
+            await asyncio.shield(shelf.settling)
+        if shelf.latest is None:
+            raise FunctionNotFound(arn=arn)
+        return shelf.latest
+
+    async def _snapshot_of_files(self, version: Version) -> Snapshot:
+        """What the folder's files are now, zipped: what a publication would number."""
+        archive = self._zipped.get(version.root)
+        if archive is None:
+            archive = self._zipped[version.root] = await asyncio.to_thread(lambda: self._archives.put(zip_of(Path(version.root))))
+        return Snapshot(
+            arn=version.arn, sha256=archive.sha256, size=archive.size, handler=version.handler, runtime=version.runtime, timeout=version.timeout,
+            memory=version.memory, environment=dict(version.environment) or None, log_format=version.log_format, path=version.path,
+            concurrency=version.concurrency, executor=version.executor, preload=version.preload, modified=self._folder.modified(version.arn),
+            revision=str(UUID(version.key)),
+        )
+
+    def versions(self, arn: str) -> list[Snapshot]:
+        """The numbered versions, the newest first."""
+        return latest_first(self._shelves.look(arn).versions)
+
+    def aliases(self, arn: str) -> list[Alias]:
+        """The aliases, by name."""
+        return [alias for _, alias in sorted(self._shelves.look(arn).aliases.items())]
+
+    def alias(self, arn: str, name: str) -> Alias:
+        alias = self._shelves.look(arn).aliases.get(name)
+        if alias is None:
+            raise AliasNotFound(arn=f"{arn}:{name}")
+        return alias
+
+    async def changes(self, arn: str) -> list[Change]:
+        """What was done to a function and to what is its own, the newest first; also after it is gone."""
+        return await self._shelves.changes(arn)
+
+    def revision(self, arn: str, qualifier: str | None = None) -> str | None:
+        """The revision that a function, or a version or alias of it, is at; None where its files say what it is."""
+        shelf = self._shelves.by_arn.get(arn)
+        kept = shelf and (shelf.latest if qualifier in (None, LATEST) else shelf.versions.get(qualifier or "") or shelf.aliases.get(qualifier or ""))
+        return kept.revision if kept and not (arn in self._folder and qualifier in (None, LATEST)) else None
+
+    def zip(self, sha256: str) -> Path | None:
+        """The file with a version's zip, by its hash."""
+        return self._archives.zip(sha256)
+
+    # ---- living ------------------------------------------------------------------------------------------------------
 
     def ended(self, invocation: Invocation, outcome: Outcome) -> None:
-        """Take note of how the first import of a version went: a request's own worker did it, nobody else heard."""
-        live = self._live.get(invocation.arn)
-        if live is None or live.good is None or live.good is not live.latest or not outcome.cold or outcome.version != LATEST:
-            return
-        error = outcome.error
-        if error is not None and (error.get("errorType") in _IMPORT_ERRORS or outcome.init is None):
-            live.broken = live.failure = error
-            self._tell(live)
-        elif live.broken is not None:
-            live.broken = live.failure = None
-            self._tell(live)
-
-    def _find(self, arn: str, qualifier: str | None) -> Live:
-        live = self._live.get(arn)
-        if live is None or (qualifier is not None and qualifier != LATEST):
-            raise FunctionNotFound(arn=f"{arn}:{qualifier}" if qualifier else arn)
-        return live
-
-    # ---- new code ----------------------------------------------------------------------------------------------------
-
-    def _refresh(self, live: Live) -> asyncio.Task[None]:
-        """Bring a function up to date; one at a time each, whoever asks."""
-        if live.refreshing is None:
-            def done(task: asyncio.Task[None]) -> None:
-                live.refreshing = None
-
-            live.refreshing = self._start(self._renew(live))
-            live.refreshing.add_done_callback(done)
-        return live.refreshing
-
-    async def _renew(self, live: Live) -> None:
-        if self._seen is None or not self._seen.still_holds(live.plan):
-            await self.look()
-        if self._live.get(live.arn) is not live:
-            raise FunctionNotFound(arn=live.arn)
-        plan, beside = live.plan, self._beside(live.plan)
-        try:
-            trouble = await self._install(plan)
-            copy = await asyncio.to_thread(self._looker.copy, plan)
-        except (MicrolamError, OSError) as error:
-            live.trouble = _described(error)
-            self._tell(live)
-            return
-        if plan.own not in copy.files and live.good is not None:
-            return      # gone, or being saved by way of another file: a later look will tell
-        live.files, marks = copy.files, live.marks
-        live.trouble = _described(trouble) if trouble else None
-        await self._take_over(live, plan.version(live.arn, copy, installed=trouble is None))
-        live.adopt(plan, copy, beside, marks)
-
-    async def _install(self, plan: Plan) -> RequirementsFailed | None:
-        """Install what a function requires; where that fails it runs without, and says why."""
-        try:
-            if plan.requirements is not None:
-                await self._requirements.install(plan.requirements)
-        except RequirementsFailed as error:
-            return error
-        return None
-
-    def _beside(self, plan: Plan) -> dict[str, Stamp | None]:
-        """The files beside the code that the version depends on."""
-        assert self._seen is not None
-        requirements = {str(plan.requirements): stamp_of(plan.requirements)} if plan.requirements else {}
-        return {**self._seen.inputs.stamps, **requirements}
-
-    async def _take_over(self, live: Live, version: Version) -> None:
-        """Let a version serve as soon as a worker has imported it."""
-        if live.latest is not None and version.key == live.latest.key:
-            self._tell(live)
-            return      # saved without a change, or still as broken as it was
-        if live.good is None:
-            live.good = live.latest = version       # the first request's own worker imports it: a cold start is one fork
-        elif version.key == live.good.key:
-            live.latest, live.failure = live.good, live.broken
-        else:
-            outcome = await self._warm(version)
-            # Only now: had the import been cut off, the next request must begin it again.
-            live.latest, live.failure = version, outcome.error if outcome else None
-            if outcome is None or live.broken is not None:
-                self._replace(live, version)
-        self._tell(live)
-
-    def _replace(self, live: Live, version: Version) -> None:
-        before, live.good, live.broken = live.good, version, live.failure
-        if before is not None:
-            live.recent.append(before)
-            self._start(self._end(before))
-        if live.failure is None and not live.told:
-            self._say(f"{version.name}: new code runs")
-
-    async def _end(self, *versions: Version) -> None:
-        """Let versions finish what they run, then remove the copies that nobody needs any more."""
-        self._ending += versions
-        for version in versions:
-            await self._retire(version)
-        self._ending = [version for version in self._ending if version not in versions]
-        wanted = {Path(version.root) for version in [*self._ending, *(version for live in self._live.values() for version in live.versions())]}
-        await asyncio.to_thread(self._packages.remove_all_but, wanted)
-
-    def _tell(self, live: Live) -> None:
-        """Say what became of a function, once."""
-        error = live.error
-        words = f"{error.get('errorType')}: {error.get('errorMessage')}" if error else ""
-        if words == live.told:
-            return
-        live.told = words
-        name = live.plan.found.name
-        serves = live.good is not None and live.broken is None and not live.trouble
-        self._say(f"{name}: {words}{' — the last good code goes on serving' if serves else ''}" if words else f"{name}: mended")
-
-    # ---- new and removed functions -----------------------------------------------------------------------------------
+        """Take note of how the first import of a version went."""
+        self._folder.ended(invocation, outcome)
 
     async def load(self) -> None:
-        """Find the functions; raises BrokenToml where their configuration cannot be read. Nothing is imported nor copied."""
-        async with self._looking:
-            self._apply(await asyncio.to_thread(self._looker.look, {}, {}, strict=True), first=True)
+        """Find the functions; raises BrokenToml where the folder's configuration cannot be read. Nothing is imported nor copied."""
+        await self._shelves.load()
+        await self._folder.load()
+        self.concurrency.load()
+        await asyncio.to_thread(self._archives.remove_all_but, self._shelves.archives())
 
     async def look(self) -> None:
         """Notice now what has changed in the folder."""
-        wanted = self._looks + 1
-        async with self._looking:
-            if self._looks >= wanted:
-                return      # somebody's look began after this call, and has ended
-            self._looks += 1
-            known = {live.plan.found.name: live.plan.found for live in self._live.values()}
-            in_use = {live.plan.found.name: live.files for live in self._live.values() if live.good is not None}
-            self._apply(await asyncio.to_thread(self._looker.look, known, in_use))
-
-    def _apply(self, seen: Seen, *, first: bool = False) -> None:
-        warned = {*self.warnings, *(warning for live in self._live.values() for warning in live.plan.found.warnings)}
-        before, self._seen = self._seen, seen
-        arns = {function_arn(name, self._region, self._account): plan for name, plan in seen.plans.items()}
-        for arn in self._live.keys() - arns.keys():
-            self._remove(self._live.pop(arn))
-        for arn, plan in arns.items():
-            live = self._live.get(arn)
-            if live is None:
-                live = self._live[arn] = Live(arn, plan)
-                if not first:
-                    self._say(f"{plan.found.name}: a new function, in {plan.found.file}")
-            if plan.found.name in seen.changed or not plan.runs_like(live.plan):
-                live.mark()
-            live.plan = plan
-            self._tell(live)
-        if before is not None and before.discovery is seen.discovery:
-            return
-        self._settle_triggers()
-        if not first:
-            for warning in sorted({*self.warnings, *(warning for plan in arns.values() for warning in plan.found.warnings)} - warned):
-                self._say(f"Warning: {warning}")
-
-    def _settle_triggers(self) -> None:
-        standing, warnings = settle_routes({arn: triggers_of(arn, live.plan.found.declared) for arn, live in self._live.items()})
-        for arn, live in self._live.items():
-            live.warnings = tuple(warnings.get(arn, ()))
-            if live.triggers != standing[arn]:
-                live.triggers = standing[arn]
-                self._triggers.replace(arn, live.triggers)
-
-    def _remove(self, live: Live) -> None:
-        self._triggers.replace(live.arn, ())
-        self._say(f"{live.plan.found.name}: no longer a function; {live.plan.found.file} is gone or has no handler")
-        if live.good is not None:
-            self._start(self._end(live.good))
-
-    # ---- watching ----------------------------------------------------------------------------------------------------
+        await self._folder.look()
 
     async def watch(self) -> None:
-        """Follow the folder until cancelled: functions come and go, and those with workers get their new code at once."""
+        """Follow the folder, and keep workers ready where they were asked for, until cancelled."""
         try:
-            while True:
-                assert self._seen is not None
-                await self._watcher.changed(self._seen.folders, LOOK_SOON if self._seen.discovery.unsettled else LOOK_ANYWAY)
-                await self.look()
-                self._start(self._renew_used())
+            self.concurrency.begin()
+            await self._folder.watch()
         finally:
-            await self._watcher.close()
             await self.close()
 
     async def close(self) -> None:
@@ -314,29 +240,17 @@ class Functions:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-
-    async def _renew_used(self) -> None:
-        """Import the new code of functions that have workers, a few at a time."""
-        waiting = deque(live for live in self._live.values() if live.marked and live.good is not None and self._is_warm(live.good))
-
-        async def work() -> None:
-            while waiting:
-                live = waiting.popleft()
-                if live.marked:     # no request was here first
-                    with suppress(MicrolamError):
-                        await asyncio.shield(self._refresh(live))
-
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(AT_ONCE, len(waiting))):
-                tasks.create_task(work())
+        await self._folder.close()
 
     def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Run something beside the caller, who may be cancelled; `close` ends what is still running."""
+        """Run something beside the caller; `close` ends what is still running."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
 
-def _described(error: Exception) -> dict[str, object]:
-    return {"errorType": type(error).__name__, "errorMessage": str(error)}
+def _created(latest: Snapshot, loaded: Version | None) -> Function:
+    return Function(
+        name=latest.name, arn=latest.arn, handler=latest.handler, file=None, latest=loaded or latest.version(""), error=None, warnings=(), triggers=(),
+    )

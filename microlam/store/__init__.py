@@ -20,11 +20,15 @@ from microlam.model import Invocation, Outcome
 from microlam.store import rows
 from microlam.store.changes import Changes
 from microlam.store.database import Step, Undone, read_queries
+from microlam.store.logs import Logged, LogGroupRow, LogPlace, Logs, LogStreamRow
 from microlam.store.recorder import Recorder
 from microlam.store.rows import Document, InvocationFilter, ObjectRow, Page, Record, Running, full_record_json, record_json
 from microlam.store.sqlite import Sqlite
 
-__all__ = ["Document", "InvocationFilter", "ObjectRow", "Page", "Record", "Store", "full_record_json", "record_json"]
+__all__ = [
+    "Document", "InvocationFilter", "LogGroupRow", "LogPlace", "LogStreamRow", "Logged", "ObjectRow", "Page", "Record", "Store", "full_record_json",
+    "record_json",
+]
 
 _HERE = Path(__file__).parent
 _NEWEST = b"\xff" * 17
@@ -44,6 +48,7 @@ class Store:
         self._database = database
         self._changes = Changes(functions)
         self._recorder = Recorder(database, self._changes.note, unwritten)
+        self.logs = Logs(database, self._recorder.write, self._settle)
 
     @classmethod
     async def open(cls, folder: Path, *, unwritten: int = 10_000) -> Self:
@@ -196,7 +201,9 @@ class Store:
             gone = await self._recorder.write(lambda: [Step("prune_payloads", [parameters]), Step("prune_invocations", [parameters])])
             pruned += len(gone)
             if len(gone) < _PRUNED_AT_ONCE:
-                return pruned
+                break
+        await self.logs.prune(before)
+        return pruned
 
     # ---- schedules -----------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from microlam.model import Invocation, Outcome
-from microlam.store import rows
+from microlam.store import logs, rows
 from microlam.store.database import Step
 from microlam.store.rows import Running
 
@@ -31,10 +31,16 @@ class Changes:
 
     def end(self, ends: Sequence[tuple[Invocation, Outcome]]) -> list[Step]:
         """How invocations ended."""
+        know = self._know([invocation for invocation, _ in ends])
+        groups, streams = logs.noted([(self._number(invocation), outcome) for invocation, outcome in ends])
         return [
-            self._know([invocation for invocation, _ in ends]),
-            Step("put_invocation", (rows.ended_row(invocation, self._number(invocation), outcome) for invocation, outcome in ends)),
+            know,
+            Step("put_invocation", (
+                (*rows.ended_row(invocation, self._number(invocation), outcome), *logs.logged_in(outcome)) for invocation, outcome in ends
+            )),
             Step("put_payload", (rows.payload_row(invocation, outcome) for invocation, outcome in ends)),
+            Step("note_log_group", groups),
+            Step("note_log_stream", streams),
         ]
 
     def run(self, runs: Sequence[tuple[Invocation, Running]]) -> list[Step]:

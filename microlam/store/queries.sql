@@ -38,15 +38,25 @@ ON CONFLICT (key) DO UPDATE SET version = excluded.version, started_at = exclude
 -- put_invocation --
 -- Record how one ended, whether or not it was written down before.
 INSERT INTO invocations (key, request, function, qualifier, cause, status, summary, attempt, accepted_at, queued_at, due_at, parent,
-                         version, started_at, duration, init, cold, memory, error_type)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                         version, started_at, duration, init, cold, memory, error_type, stream, logged_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET status = excluded.status, version = excluded.version, started_at = excluded.started_at, duration = excluded.duration,
-    init = excluded.init, cold = excluded.cold, memory = excluded.memory, error_type = excluded.error_type;
+    init = excluded.init, cold = excluded.cold, memory = excluded.memory, error_type = excluded.error_type, stream = excluded.stream,
+    logged_at = excluded.logged_at;
 
 -- put_payload --
 -- Keep what one was given, what it answered and what it printed.
 INSERT INTO payloads (key, event, client_context, reply, logs, log_stream, runtime) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET reply = excluded.reply, logs = excluded.logs, log_stream = excluded.log_stream, runtime = excluded.runtime;
+
+-- note_log_group --
+-- A function has logged something.
+INSERT INTO log_groups (function, created_at, bytes) VALUES (?, ?, ?) ON CONFLICT (function) DO UPDATE SET bytes = bytes + excluded.bytes;
+
+-- note_log_stream --
+-- A worker has logged something.
+INSERT INTO log_streams (function, name, number, first_at, last_at, bytes) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (function, name) DO UPDATE SET last_at = max(last_at, excluded.last_at), bytes = bytes + excluded.bytes;
 
 
 -- claim --
@@ -135,6 +145,66 @@ ORDER BY attempt, key;
 SELECT event, reply, logs, log_stream, runtime, client_context FROM payloads WHERE key = :key;
 
 
+-- log_groups --
+-- The functions whose ARN begins so and that have logged something.
+SELECT arn, created_at, bytes FROM functions JOIN log_groups ON function = id WHERE arn >= :begin AND arn < :begin || char(0x10FFFF) ORDER BY arn;
+
+-- log_stream_columns --
+-- The columns of a stream.
+name, number, first_at, last_at
+
+-- log_stream --
+-- One stream of a function.
+SELECT {log_stream_columns} FROM log_streams WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND name = :name;
+
+-- log_streams_up --
+-- A function's streams by name, after one.
+SELECT {log_stream_columns} FROM log_streams WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND name > :name
+AND (:begin = '' OR (name >= :begin AND name < :begin || char(0x10FFFF))) ORDER BY name LIMIT :limit;
+
+-- log_streams_down --
+-- A function's streams by name, before one.
+SELECT {log_stream_columns} FROM log_streams WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND name < :name
+AND (:begin = '' OR (name >= :begin AND name < :begin || char(0x10FFFF))) ORDER BY name DESC LIMIT :limit;
+
+-- log_streams_oldest --
+-- A function's streams by their last log, after one.
+SELECT {log_stream_columns} FROM log_streams WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND (last_at, name) > (:at, :name)
+ORDER BY last_at, name LIMIT :limit;
+
+-- log_streams_newest --
+-- A function's streams by their last log, before one.
+SELECT {log_stream_columns} FROM log_streams WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND (last_at, name) < (:at, :name)
+ORDER BY last_at DESC, name DESC LIMIT :limit;
+
+-- log_stream_numbers --
+-- The streams of a function whose names begin so, and between when they logged.
+SELECT number, first_at, last_at FROM log_streams WHERE function = (SELECT id FROM functions WHERE arn = :arn)
+AND (:begin = '' OR (name >= :begin AND name < :begin || char(0x10FFFF)));
+
+-- logs --
+-- A function's logs between two instants, all of them or those of some streams, with the stream's name. The index has all that is asked.
+SELECT logged_at, invocations.key, log_stream, logs FROM invocations JOIN payloads ON payloads.key = invocations.key
+WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND logged_at IS NOT NULL AND logged_at >= :since AND logged_at < :until
+AND (:streams IS NULL OR stream IN (SELECT value FROM json_each(:streams)))
+
+-- logs_on --
+-- Those from one on.
+{logs} AND (logged_at, invocations.key) >= (:at, :key) ORDER BY logged_at, invocations.key LIMIT :limit;
+
+-- logs_back --
+-- Those from one on backwards.
+{logs} AND (logged_at, invocations.key) <= (:at, :key) ORDER BY logged_at DESC, invocations.key DESC LIMIT :limit;
+
+-- forget_log_streams --
+-- Forget the streams of a log group that is deleted.
+DELETE FROM log_streams WHERE function = (SELECT id FROM functions WHERE arn = ?);
+
+-- forget_log_group --
+-- Forget a log group that is deleted.
+DELETE FROM log_groups WHERE function = (SELECT id FROM functions WHERE arn = ?);
+
+
 -- key_beyond_count --
 -- The newest key past the `count` newest, found by the number of its payload instead of by counting.
 SELECT key FROM payloads WHERE number <= (SELECT max(number) FROM payloads) - :count ORDER BY number DESC LIMIT 1;
@@ -146,6 +216,15 @@ DELETE FROM payloads WHERE key IN (SELECT key FROM invocations WHERE key < :befo
 -- prune_invocations --
 -- Forget a batch of the oldest that have ended.
 DELETE FROM invocations WHERE key IN (SELECT key FROM invocations WHERE key < :before AND status > 1 ORDER BY key LIMIT :batch) RETURNING 1;
+
+-- shrink_log_groups --
+-- The streams of prune_log_streams, which follows, count no more.
+UPDATE log_groups SET bytes = bytes - (
+    SELECT coalesce(sum(bytes), 0) FROM log_streams WHERE log_streams.function = log_groups.function AND last_at < :at);
+
+-- prune_log_streams --
+-- Forget the streams whose last log was forgotten.
+DELETE FROM log_streams WHERE function IN (SELECT function FROM log_groups) AND last_at < :at;
 
 
 -- schedule_times --

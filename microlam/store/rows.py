@@ -215,7 +215,7 @@ def running_row(invocation: Invocation, function: int, running: Running) -> Row:
 
 
 def ended_row(invocation: Invocation, function: int, outcome: Outcome) -> Row:
-    """The parameters of `put_invocation`."""
+    """The parameters of `put_invocation`, but for the last two: where its output is logged."""
     origin, started_at = _origin(invocation), outcome.started_at
     error = None if outcome.status == "succeeded" else outcome.error
     return (

@@ -97,8 +97,8 @@ def _clients_led_to(lam: Microlam) -> Iterator[None]:
     """Let boto3, in the test, find this instance and no other, and have it as before afterwards."""
     ours = {
         "AWS_ENDPOINT_URL": lam.endpoint_url, "AWS_REGION": lam.settings.region, "AWS_DEFAULT_REGION": lam.settings.region,
-        "AWS_ACCESS_KEY_ID": lam.credentials.access_key, "AWS_SECRET_ACCESS_KEY": lam.credentials.secret_key,
-        "AWS_SESSION_TOKEN": lam.credentials.session_token,
+        "AWS_ACCESS_KEY_ID": lam.settings.account, "AWS_SECRET_ACCESS_KEY": lam.credentials.secret_key,
+        "AWS_SESSION_TOKEN": lam.credentials.session_token, "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
     }
     before = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     _let_in(before, ours)

@@ -1,4 +1,4 @@
-"""Invoke: run a function and wait for its reply, have it run later, or only see whether it could run."""
+"""Invoke: run a function and wait for its reply, have it run later, or only see whether it could run; and the same in its older and newer forms."""
 from __future__ import annotations
 
 import base64
@@ -7,55 +7,97 @@ import dataclasses
 
 import orjson
 
-from microlam.aws.call import Answers, Call
+from microlam.aws.call import Answers, Call, Events
 from microlam.aws.errors import TooManyRequests
 from microlam.aws.json_fault import fault
 from microlam.aws.lambda_.target import current, target_of
 from microlam.aws.protocol import Params
-from microlam.errors import BadRequest, InvalidRequestContent, RequestTooLarge, Throttled
-from microlam.model import EVENT_PAYLOAD_LIMIT, Invocation, Version
+from microlam.errors import BadRequest, InvalidRequestContent, RequestTooLarge, ReserveUsedUp, Throttled
+from microlam.model import EVENT_PAYLOAD_LIMIT, Invocation, Outcome, Version
 
 CLIENT_CONTEXT_LIMIT = 3583
 LOG_TAIL = 4096
+CHUNK = 65_536          # bytes of a streamed reply
 RETRY_AFTER = "1"       # seconds; a slot is seldom held longer
 
 
 async def invoke(call: Call, params: Params) -> Params:
     """Run a function and wait for its reply, have it run later, or only see whether it could run."""
-    target = target_of(call, params["FunctionName"], params.get("Qualifier"))
     kind = params.get("InvocationType", "RequestResponse")
-    payload = _payload(params.get("Payload"), kind)
-    context = _client_context(params.get("ClientContext"))
-    version = await current(call, target)
+    version, invocation = await _asked(call, params, params.get("Payload"), kind)
     if kind == "DryRun":
         return {"StatusCode": 204}
-    invocation = Invocation(
-        id=call.request_id, arn=target.arn, qualifier=target.qualifier, payload=payload, cause="invoke", queued_at=call.now, summary="invoke",
-        client_context=context,
-    )
     if kind == "Event":
-        # AWS passes the client context to synchronous invocations only.
-        await call.invoker.enqueue(dataclasses.replace(invocation, accepted_at=call.now, client_context=None))
+        await _accept(call, invocation)
         return {"StatusCode": 202}
-    return await _run(call, version, invocation, tail=params.get("LogType") == "Tail")
-
-
-async def _run(call: Call, version: Version, invocation: Invocation, *, tail: bool) -> Params:
-    try:
-        outcome = await call.invoker.invoke(version, invocation)
-    except Throttled:
-        limit = "ConcurrentInvocationLimitExceeded" if version.concurrency is None else "ReservedFunctionConcurrentInvocationLimitExceeded"
-        raise TooManyRequests(members={"Reason": limit, "retryAfterSeconds": RETRY_AFTER}) from None
+    outcome = await _run(call, version, invocation)
     return {
         "StatusCode": 200,
         "Payload": outcome.payload,
         "ExecutedVersion": version.number,
         "FunctionError": None if outcome.ok else "Unhandled",
-        "LogResult": base64.b64encode(outcome.logs[-LOG_TAIL:]).decode() if tail else None,
+        "LogResult": _tail(outcome, params),
     }
 
 
-OPERATIONS: Answers = {"Invoke": invoke}
+async def invoke_async(call: Call, params: Params) -> Params:
+    """Have a function run later, as clients asked for it before Invoke had its types."""
+    _, invocation = await _asked(call, params, params["InvokeArgs"], "Event")
+    await _accept(call, invocation)
+    return {"Status": 202}
+
+
+async def invoke_with_response_stream(call: Call, params: Params) -> Params:
+    """Run a function; the reply comes in chunks, and after them how it ended."""
+    kind = params.get("InvocationType", "RequestResponse")
+    version, invocation = await _asked(call, params, params.get("Payload"), kind)
+    if kind == "DryRun":
+        return {"StatusCode": 204}
+    outcome = await _run(call, version, invocation)
+    return {"StatusCode": 200, "ExecutedVersion": version.number, "EventStream": _chunks(outcome, _tail(outcome, params))}
+
+
+async def _chunks(outcome: Outcome, tail: str | None) -> Events:
+    for start in range(0, len(outcome.payload), CHUNK):
+        yield "PayloadChunk", {"Payload": outcome.payload[start:start + CHUNK]}
+    error = {} if outcome.ok else {"ErrorCode": "Unhandled", "ErrorDetails": outcome.payload.decode(errors="replace")}
+    yield "InvokeComplete", {**error, "LogResult": tail}
+
+
+OPERATIONS: Answers = {"Invoke": invoke, "InvokeAsync": invoke_async, "InvokeWithResponseStream": invoke_with_response_stream}
+
+
+# ---- what becomes of it ----------------------------------------------------------------------------------------------
+
+async def _asked(call: Call, params: Params, payload: bytes | None, kind: str) -> tuple[Version, Invocation]:
+    """The version that would run now, and the invocation that is asked for."""
+    target = target_of(call, params["FunctionName"], params.get("Qualifier"))
+    payload = _payload(payload, kind)
+    context = _client_context(params.get("ClientContext"))
+    version = await current(call, target)
+    return version, Invocation(
+        id=call.request_id, arn=target.arn, qualifier=target.qualifier, payload=payload, cause="invoke", queued_at=call.now, summary="invoke",
+        client_context=context,
+    )
+
+
+async def _accept(call: Call, invocation: Invocation) -> None:
+    # AWS passes the client context to synchronous invocations only.
+    await call.invoker.enqueue(dataclasses.replace(invocation, accepted_at=call.now, client_context=None))
+
+
+async def _run(call: Call, version: Version, invocation: Invocation) -> Outcome:
+    try:
+        return await call.invoker.invoke(version, invocation)
+    except ReserveUsedUp:
+        raise TooManyRequests(members={"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}) from None
+    except Throttled:
+        raise TooManyRequests(members={"Reason": "ConcurrentInvocationLimitExceeded", "retryAfterSeconds": RETRY_AFTER}) from None
+
+
+def _tail(outcome: Outcome, params: Params) -> str | None:
+    """The end of the log, for those who asked for it."""
+    return base64.b64encode(outcome.logs[-LOG_TAIL:]).decode() if params.get("LogType") == "Tail" else None
 
 
 # ---- what it is given ------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from microlam.aws.call import Call
 from microlam.aws.errors import FunctionElsewhere, QualifierMismatch
 from microlam.errors import BadRequest, FunctionNotFound
-from microlam.model import LATEST, Version, account_of, function_arn, read_function_name, region_of
+from microlam.model import LATEST, Version, function_arn, read_function_name
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,17 @@ class Target:
     qualifier: str | None = None
 
     @property
+    def name(self) -> str:
+        return self.arn.rpartition(":")[2]
+
+    @property
     def qualified(self) -> str:
         return f"{self.arn}:{self.qualifier or LATEST}"
+
+    @property
+    def invoked(self) -> str:
+        """As it was named: without a qualifier where none was said."""
+        return f"{self.arn}:{self.qualifier}" if self.qualifier else self.arn
 
 
 def target_of(call: Call, name: str, qualifier: str | None) -> Target:
@@ -37,16 +46,4 @@ async def current(call: Call, target: Target) -> Version:
     try:
         return await call.functions.current(target.arn, target.qualifier)
     except FunctionNotFound:
-        _say_where(call, target)
         raise FunctionNotFound(arn=target.qualified) from None
-
-
-def _say_where(call: Call, target: Target) -> None:
-    """Tell the developer where a function of that name is, when it is one the caller's credentials do not reach."""
-    name = target.arn.rpartition(":")[2]
-    for function in call.functions.all():
-        if function.name == name and function.arn != target.arn:
-            theirs, ours = (region_of(function.arn), account_of(function.arn)), (call.region, account_of(target.arn))
-            remedy = f"set AWS_REGION={theirs[0]} where it is called" if theirs[0] != ours[0] else f"call it with the access key {theirs[1]}"
-            call.say(f"{name} was called in {ours[0]}, account {ours[1]}, but is in {theirs[0]}, account {theirs[1]}: {remedy}")
-            return
