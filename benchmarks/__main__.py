@@ -1,14 +1,17 @@
-"""python -m benchmarks [throughput|starts|peers …]: measure, and print Markdown tables."""
+"""python -m benchmarks [throughput|wire|starts|keeping|record|peers …]: measure, and print Markdown tables."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
-from benchmarks import peers, starts, throughput
+from benchmarks import keeping, peers, record, starts, throughput, wire
 
-TABLES: dict[str, tuple[str, Callable[[], Sequence[tuple[str, ...]]]]] = {
+TABLES: dict[str, tuple[str, Callable[[], Iterable[tuple[str, ...]]]]] = {
     "throughput": ("| HTTP, recorded, default settings; ratio to bare aiohttp | 1 connection | 32 connections |\n|---|---|---|", throughput.measure),
+    "wire": ("| Invoke; ratio to the same invocation over HTTP routing | 1 connection | 32 connections |\n|---|---|---|", wire.measure),
     "starts": ("| what | measured |\n|---|---|", starts.measure),
+    "keeping": ("| roll-ups and index of words; ratio to a server that keeps neither | 1 connection | 32 connections |\n|---|---|---|", keeping.measure),
+    "record": (record.HEADER, record.measure),
     "peers": ("| the same handler; ratio to microlam | 1 connection | 32 connections |\n|---|---|---|", peers.measure),
 }
 

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self, Unpack
+from typing import Self, TypeVar, Unpack
 
 from microlam.cli import settings_of
 from microlam.clock import Clock, SystemClock
@@ -23,7 +23,7 @@ from microlam.executors.inprocess import InProcess
 from microlam.executors.interpreters import Interpreters
 from microlam.executors.processes import Processes
 from microlam.faces import Faces, low_level
-from microlam.functions import Functions
+from microlam.functions import Functions, Hosted, HostedSettings, read_hosted
 from microlam.hooks import Hook
 from microlam.invoke import Invoker
 from microlam.model import EVENT_PAYLOAD_LIMIT, SYNC_PAYLOAD_LIMIT, Invocation, Outcome, Retry, Version, function_arn, new_id, read_function_name
@@ -45,6 +45,8 @@ PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "SSL_CERT_FIL
              "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 PRUNE_EVERY = 600.0
 
+
+Handler = TypeVar("Handler", bound=Callable[..., object])
 
 _log = logging.getLogger("microlam")
 
@@ -76,7 +78,9 @@ class Microlam:
         self.before: Hook[[Invocation]] = Hook()
         self.after: Hook[[Invocation, Outcome]] = Hook()
         self.on_failure: Hook[[Invocation, Outcome]] = Hook()
+        self.on_deploy: Hook[[Version]] = Hook()        # new code serves, or has got a number
         self.running = False
+        self._hosted: list[Hosted] = []
         self._life = AsyncExitStack()
 
     # ---- the host's verbs ----------------------------------------------------------------------------------------
@@ -101,6 +105,29 @@ class Microlam:
         await self.functions.current(invocation.arn, invocation.qualifier)
         await self.invoker.enqueue(invocation)
         return invocation
+
+    def function(
+        self, name: str, handler: Callable[..., object] | None = None, *, version: int | None = None, **settings: Unpack[HostedSettings],
+    ) -> Callable[[Handler], Handler]:
+        """Let a callable of the host's be a function: `async def handler(event, context)` runs in the host's own loop, many at once.
+
+        It has all that functions of the folder have; `settings` say what leads to it, as in microlam.toml. With `version` it is that number of the
+        function too, so that aliases can tell one callable from another. Before the Microlam is entered; without `handler` it is a decorator.
+
+            @lam.function("greet", http="GET /greet/{name}", timeout=10)
+            async def greet(event, context):
+                return f"Hello, {event['pathParameters']['name']}!"
+        """
+        if self.running:
+            raise RuntimeError("Register functions before this Microlam is entered.")
+
+        def register(handler: Handler) -> Handler:
+            self._hosted.append(read_hosted(name, handler, version, settings))
+            return handler
+
+        if handler is not None:
+            register(handler)
+        return register
 
     def _invocation(self, name: str, event: object, qualifier: str | None, *, accepted: bool = False) -> Invocation:
         read = read_function_name(name)
@@ -157,6 +184,8 @@ class Microlam:
         settings = self.settings
         self.store = await Store.open(settings.data, unwritten=settings.unwritten)
         life.push_async_callback(self.store.close)
+        if not self.store.indexed:
+            self.say("This Python's SQLite has no full-text search (FTS5): a search of the record reads one invocation after the other.")
         await self.store.recover(self.clock.now())
         self.credentials = Credentials(secret_key=secrets.token_urlsafe(24), session_token=secrets.token_urlsafe(24))
         self.interpreters = Interpreters(lending=settings.data / "run", environment=os.environ, say=self.say)
@@ -171,6 +200,7 @@ class Microlam:
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
             bucket_folder=lambda bucket: bucket_folder(settings.buckets or self.folder, settings.data, bucket), executor=settings.executor,
             requirements=settings.requirements, layer_folder=self.layers.folder, runtime_warning=self._runtime_warning, interpreter=self._interpreter,
+            deployed=self.on_deploy,
         )
         self.functions.forgotten.append(self.attached.forget)
         self.invoker = Invoker(
@@ -190,6 +220,9 @@ class Microlam:
         self.schedules = Schedules(self.store, self.triggers, self.clock, wake=self.invoker.wake, catch_up=settings.catch_up, say=self.say)
         self.folders = Folders(self.buckets, self.triggers, self.clock, quiet=settings.file_quiet, poll=settings.poll, say=self.say)
         await self.functions.load()
+        for hosted in self._hosted:
+            for version in await self.functions.host(hosted):
+                self._inprocess.register(version, hosted.handler)
 
     def _is_warm(self, version: Version) -> bool:
         return any(worker.key == version.key for worker in self.executors[version.executor].statistics().workers)
@@ -207,12 +240,12 @@ class Microlam:
         processes = Processes(
             settings.data / "run", base_environment=environment, endpoint_url=self.endpoint_url, credentials=self.credentials,
             limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit, interpreters=self.interpreters,
-            debugging=self._debugging(),
+            debugging=self._debugging(), mend=lambda root: self.functions.mend(root),
         )
         if settings.executor == "processes":
             processes.prepare()     # the first invocation finds its zygote there
-        inprocess = InProcess(endpoint_url=self.endpoint_url, credentials=self.credentials, log_limit=settings.log_limit)
-        return {"processes": processes, "inprocess": inprocess}
+        self._inprocess = InProcess(endpoint_url=self.endpoint_url, credentials=self.credentials, log_limit=settings.log_limit)
+        return {"processes": processes, "inprocess": self._inprocess}
 
     def _debugging(self) -> Debugging | None:
         settings = self.settings

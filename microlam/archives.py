@@ -28,6 +28,7 @@ from microlam.errors import BadArchive
 UNPACKED_LIMIT = 262_144_000
 FILES_LIMIT = 100_000
 _LINK_LIMIT = 4096
+Seal = frozenset[tuple[str, int, int, int, int]]
 _DRIVE = re.compile(r"[A-Za-z]:/")
 
 _UNREADABLE = "Could not unzip uploaded file. Please check your file, then try to upload again."
@@ -47,7 +48,7 @@ class Archives:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._sound: set[str] = set()       # names of those whose files were compared with their zip since the start
+        self._sound: dict[str, Seal] = {}   # by name: how the files stood of those that were compared with their zip since the start
         self._lock = threading.Lock()
 
     def keep(self, content: bytes) -> Archive:
@@ -78,6 +79,18 @@ class Archives:
                 self._unpack(name, self._zip(name).read_bytes())
         return self._folder / name
 
+    def holds(self, root: str) -> bool:
+        """Whether a folder has the files of one of these zips."""
+        folder, name = os.path.split(root)
+        return folder == str(self._folder) and name in self._sound
+
+    def mend(self, root: str) -> None:
+        """Have the files of an unpacked zip be what they were, whatever a handler has done to them."""
+        name = os.path.basename(root)
+        if _seal(Path(root)) != self._sound.get(name) and self._zip(name).is_file():
+            with self._lock:
+                self._unpack(name, self._zip(name).read_bytes())
+
     def together(self, hashes: Sequence[str]) -> Path:
         """The folder with the files of several kept zips, those of the later over those of the earlier."""
         if len(hashes) == 1:
@@ -96,7 +109,7 @@ class Archives:
                     os.rename(making, target)
                 finally:
                     _remove(making)
-                self._sound.add(target.name)
+                self._sound[target.name] = _seal(target)
         return target
 
     def zip(self, sha256: str) -> Path | None:
@@ -110,7 +123,7 @@ class Archives:
         with self._lock, suppress(FileNotFoundError):
             for path in sorted(self._folder.iterdir()):
                 if path.name.removesuffix(".zip") not in names:
-                    self._sound.discard(path.name)
+                    self._sound.pop(path.name, None)
                     _remove(path)
 
     def _zip(self, name: str) -> Path:
@@ -125,7 +138,7 @@ class Archives:
                     self._place(target, archive, entries)
         except _BROKEN:
             raise BadArchive(reason=_UNREADABLE) from None
-        self._sound.add(name)
+        self._sound[name] = _seal(target)
 
     def _place(self, target: Path, archive: zipfile.ZipFile, entries: list[_Entry]) -> None:
         """Unpack beside and rename: a folder of this name is whole, or is not there."""
@@ -260,6 +273,17 @@ def _lay_over(folder: Path, root: Path) -> None:
         else:
             _remove(target)
             shutil.copy2(entry, target, follow_symlinks=False)
+
+
+def _seal(folder: Path) -> Seal:
+    """How all that is in a folder stands: whatever is written there changes it."""
+    found = set()
+    for path, folders, files in os.walk(folder):
+        for name in (".", *folders, *files):
+            with suppress(FileNotFoundError):
+                status = os.lstat(os.path.join(path, name))
+                found.add((os.path.join(path, name), status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
+    return frozenset(found)
 
 
 def _is_exactly(folder: Path, archive: zipfile.ZipFile, entries: list[_Entry]) -> bool:

@@ -124,6 +124,15 @@ class Server:
             self.lines.append(line.rstrip("\n"))
 
 
+def refusal(call: Callable[..., Any], **params: Any) -> tuple[str, str, int]:
+    """The code, sentence and status of a boto3 call that is refused."""
+    from botocore.exceptions import ClientError
+    with pytest.raises(ClientError) as caught:
+        call(**params)
+    response: Any = caught.value.response
+    return response["Error"]["Code"], response["Error"]["Message"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
 def write(folder: Path, files: Mapping[str, str]) -> None:
     """Files by name, their text dedented."""
     for name, content in files.items():

@@ -537,7 +537,7 @@ async def test_a_registered_coroutine_shares_the_hosts_objects(tmp_path: Path) -
         return str(context.function_name)
 
     version = Version(arn=function_arn("mine"), handler="", runtime="python3.11", root=str(tmp_path), executor="inprocess")
-    executor.register(version.arn, handler)
+    executor.register(version, handler)
     assert (await Lab(tmp_path, executor).run(version, {"a": 1})).value == "mine"
     assert seen == [{"a": 1}]
     await executor.close()
@@ -599,6 +599,11 @@ async def test_the_environment_is_lambdas(processes: Lab) -> None:
         "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token", "AWS_ENDPOINT_URL": "http://127.0.0.1:3000",
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true", "LAMBDA_TASK_ROOT": version.root, "MICROLAM": "1", "TZ": ":UTC", "PYTHONPATH": runtime, "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "MINE": "yes",
     }
+
+
+async def test_a_handler_signs_as_its_own_account(processes: Lab) -> None:
+    code = "import os\ndef handler(event, context): return os.environ['AWS_ACCESS_KEY_ID'], os.environ['AWS_REGION']"
+    assert await processes.value(code, arn=function_arn("theirs", "eu-west-1", "111122223333")) == ["111122223333", "eu-west-1"]
 
 
 async def test_the_trace_id_is_each_invocations_own(processes: Lab) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.conftest import Server, start
+from tests.conftest import Server, refusal, start
 
 BASIC = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 TRUST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
@@ -36,13 +35,6 @@ def account() -> str:
 @pytest.fixture
 def iam(server: Server, account: str) -> Any:
     return server.client("iam", aws_access_key_id=account)
-
-
-def refusal(call: Any, **params: Any) -> tuple[str, str, int]:
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    response: Any = caught.value.response
-    return response["Error"]["Code"], response["Error"]["Message"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def create_role(iam: Any, name: str = "worker", **more: Any) -> Any:
@@ -107,7 +99,7 @@ def test_roles_are_listed_a_page_at_a_time(iam: Any) -> None:
 
 # ---- what hangs on a role --------------------------------------------------------------------------------------------
 
-def test_managed_policies_are_attached_and_detached(iam: Any) -> None:
+def test_managed_policies_are_attached_and_detached(server: Server, iam: Any) -> None:
     create_role(iam)
     mine = iam.create_policy(PolicyName="read", PolicyDocument=json.dumps(READ))["Policy"]["Arn"]
     for arn in (BASIC, mine, mine):
@@ -128,6 +120,7 @@ def test_managed_policies_are_attached_and_detached(iam: Any) -> None:
     assert refusal(iam.attach_role_policy, RoleName="worker", PolicyArn=missing) == (
         "NoSuchEntity", f"Policy {missing} does not exist or is not attachable.", 404,
     )
+    assert server.printed(f"{missing} is none of the AWS-managed policies that are kept here")
     assert refusal(iam.attach_role_policy, RoleName="worker", PolicyArn="twenty letters and no more")[:2] == (
         "InvalidInput", "ARN twenty letters and no more is not valid.",
     )

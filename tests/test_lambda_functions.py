@@ -222,27 +222,29 @@ def test_a_dry_run_changes_nothing(client: Any) -> None:
 
 
 def test_what_a_handler_writes_into_its_folder_is_no_part_of_the_version(client: Any) -> None:
-    create(client, "scribbler", """
+    zip = packed(index="""
 import os
 def handler(event, context):
-    path = os.path.join(os.environ["LAMBDA_TASK_ROOT"], "index.py")
-    try:
-        os.chmod(path, 0o644)
-        with open(path, "a") as file:
-            file.write("garbage")
+    found = sorted(os.listdir(os.environ["LAMBDA_TASK_ROOT"])), open("data.py").read()
+    try:                                        # the superuser can; others are refused
+        os.chmod("data.py", 0o644)
+        open("data.py", "w").write("garbage")
+        open("more.txt", "w").write("more")
     except OSError:
         pass
-""")
-    client.publish_version(FunctionName="scribbler")
-    before = client.get_function(FunctionName="scribbler", Qualifier="1")
+    if event.get("exit"):
+        os._exit(1)
+    return found
+""".replace("def handler", "os.chdir(os.environ['LAMBDA_TASK_ROOT'])\ndef handler"), data="clean")
+    create(client, "scribbler", zip, Publish=True)
+    clean = [["data.py", "index.py"], "clean"]
 
-    client.invoke(FunctionName="scribbler", Qualifier="1")
-
-    after = client.get_function(FunctionName="scribbler", Qualifier="1")
-    assert before["Configuration"]["CodeSha256"] == after["Configuration"]["CodeSha256"]
-    with urllib.request.urlopen(after["Code"]["Location"]) as reply:
-        content = reply.read()
-    assert base64.b64encode(hashlib.sha256(content).digest()).decode() == before["Configuration"]["CodeSha256"]
+    assert invoked(client, "scribbler", Qualifier="1") == clean
+    client.invoke(FunctionName="scribbler", Qualifier="1", Payload=b'{"exit": true}')
+    # The next worker starts from what was uploaded.
+    assert invoked(client, "scribbler", Qualifier="1") == clean
+    with urllib.request.urlopen(client.get_function(FunctionName="scribbler", Qualifier="1")["Code"]["Location"]) as reply:
+        assert reply.read() == zip
 
 
 # ---- whose ----------------------------------------------------------------------------------------------------------

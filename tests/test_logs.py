@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from microlam.model import Invocation, Outcome, function_arn, new_id
 from microlam.resources.logs import LAST, LogEvent, LogGroup, LogGroups, Search, microseconds
 from microlam.store import LogPlace, Store
-from tests.conftest import Serve, Server, environment, start, until, write
+from tests.conftest import Serve, Server, environment, refusal, start, until, write
 
 GROUP = "/aws/lambda/hello"
 HELLO = """
@@ -51,13 +50,6 @@ def invoke(server: Server, name: str = "hello", **event: Any) -> Any:
 
 def messages(page: Any) -> list[str]:
     return [event["message"] for event in page["events"]]
-
-
-def refusal(call: Any, **params: Any) -> tuple[str, str, int]:
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    response: Any = caught.value.response
-    return response["Error"]["Code"], response["Error"]["Message"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 # ---- groups and streams ----------------------------------------------------------------------------------------------

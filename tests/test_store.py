@@ -20,7 +20,7 @@ import pytest
 
 from microlam.errors import DataFolderHeld, DataFolderNewer, InvalidParameter, RecordUnavailable, SettingsError
 from microlam.model import STATUSES, Invocation, Outcome, function_arn, new_id
-from microlam.store import Document, InvocationFilter, ObjectRow, Store, full_record_json, record_json
+from microlam.store import Document, InvocationFilter, ObjectRow, Store, Waiting, full_record_json, record_json
 from microlam.store import __file__ as store_file
 from microlam.store.database import read_queries
 
@@ -34,7 +34,7 @@ OpenStore = Callable[..., Awaitable[Store]]
 @pytest.fixture(params=["sqlite"])
 async def open_store(tmp_path: Path) -> AsyncIterator[OpenStore]:
     async with AsyncExitStack() as stack:
-        async def open_store(folder: Path = tmp_path / "data", **options: int) -> Store:
+        async def open_store(folder: Path = tmp_path / "data", **options: Any) -> Store:
             store = await Store.open(folder, **options)
             stack.push_async_callback(store.close)
             return store
@@ -375,8 +375,11 @@ async def mixed(store: Store) -> Store:
     {"function": "f1", "status": "failed"}, {"function": "f1", "status": "pending"}, {"function": "f2", "status": "succeeded"},
     {"function": "f1", "cause": "file"}, {"status": "failed", "cause": "file"}, {"function": "f0", "status": "failed", "cause": "http", "version": "0"},
     {"qualifier": "live", "cause": "invoke", "version": "1"}, {"q": "get", "function": "f1"}, {"function": "f1", "status": "running"},
+    {"status": ("failed", "crashed")}, {"status": ("succeeded", "failed")}, {"status": ("pending", "running")}, {"status": ("pending", "failed")},
+    {"status": ("failed", "timed_out"), "function": "f2"}, {"status": ("failed", "timed_out", "crashed", "throttled", "missed")},
+    {"status": "failed", "function": "f1", "cause": "file"}, {"status": "failed", "cause": "schedule", "q": "get"},
 ], ids=lambda facts: " ".join(f"{name}={value}" for name, value in facts.items()))
-async def test_filters_show_exactly_what_they_say(mixed: Store, facts: dict[str, str]) -> None:
+async def test_filters_show_exactly_what_they_say(mixed: Store, facts: dict[str, Any]) -> None:
     everything = await all_records(mixed)
 
     found = await all_keys(mixed, InvocationFilter(**facts), 100)
@@ -384,7 +387,9 @@ async def test_filters_show_exactly_what_they_say(mixed: Store, facts: dict[str,
     plain = {name: value for name, value in facts.items() if name != "q"}
     expected = [
         record.key for record in everything
-        if all(value in ((record.function, record.arn) if name == "function" else (getattr(record, name),)) for name, value in plain.items())
+        if all(
+            getattr(record, name) in value if isinstance(value, tuple)
+            else value in ((record.function, record.arn) if name == "function" else (getattr(record, name),)) for name, value in plain.items())
         and facts.get("q", "") in record.summary.lower()
     ]
     assert found == expected
@@ -397,6 +402,64 @@ async def all_records(store: Store) -> list[Any]:
         page = await store.invocations(ALL, 1000, page.next)
         records += page.records
     return records
+
+
+async def test_time_and_duration_bound_a_list(store: Store) -> None:
+    given = [at(seconds(-number)) for number in range(100)]
+    for number, one in enumerate(given):
+        store.put(one, outcome(duration=number / 10))
+    never_ran = at(seconds(-50.5))
+    store.put(never_ran, outcome(status="throttled", started_at=None))
+
+    def ids(*numbers: int) -> list[str]:
+        return [given[number].id for number in numbers]
+
+    assert await all_keys(store, InvocationFilter(since=seconds(-3)), 2) == ids(0, 1, 2, 3)
+    assert await all_keys(store, InvocationFilter(until=seconds(-97)), 2) == ids(98, 99)
+    assert await all_keys(store, InvocationFilter(since=seconds(-52), until=seconds(-50)), 2) == [never_ran.id, *ids(51, 52)]
+    assert await all_keys(store, InvocationFilter(since=seconds(-52), until=seconds(-50), shortest=0), 2) == ids(51, 52)
+    assert await all_keys(store, InvocationFilter(shortest=9.8), 50) == ids(98, 99)
+    assert await all_keys(store, InvocationFilter(longest=0.2), 2) == ids(0, 1, 2)
+    assert await all_keys(store, InvocationFilter(shortest=0.3, longest=0.4, until=seconds(-3.5)), 2) == ids(4)
+    assert await all_keys(store, InvocationFilter(since=seconds(-1), until=seconds(-2)), 2) == []
+
+
+# ---- what one led to, what waits, how much there is --------------------------------------------------------------------
+
+async def test_children_are_what_one_led_to(store: Store) -> None:
+    parent, other = invocation(), invocation()
+    children = [invocation(parent=parent.id, summary="the child") for _ in range(3)]
+    for given in (parent, other, *children):
+        store.put(given, outcome())
+    waiting = accepted(parent=parent.id)
+    await store.accept([waiting])
+
+    assert [child.id for child in await store.children(parent.id)] == [*(child.id for child in children), waiting.id]
+    assert [child.id for child in await store.children(parent.id, 2)] == [child.id for child in children[:2]]
+    assert await store.children(other.id) == await store.children("nonsense") == []
+
+
+async def test_what_waits_is_counted_by_function(store: Store) -> None:
+    await store.accept([accepted(due_at=seconds(number)) for number in range(5)])
+    await store.accept([accepted(arn=function_arn("other"), due_at=seconds(9))])
+    [claimed] = await store.claim(NOW, 1)
+    await store.finish(claimed, FAILED, replace(claimed, key=new_id(), attempt=2, due_at=seconds(3)))
+
+    assert await store.waiting() == [
+        Waiting(arn=HELLO, pending=5, retries=1, due_at=seconds(1)), Waiting(arn=function_arn("other"), pending=1, retries=0, due_at=seconds(9))]
+
+
+async def test_the_size_is_of_what_is_kept(store: Store) -> None:
+    empty = await store.size()
+    for number in range(500):
+        store.put(at(seconds(-number), payload=b'"%s"' % (b"x" * 5000)), outcome())
+    await store.flush()
+
+    full = await store.size()
+
+    assert (empty.invocations, empty.oldest) == (0, None)
+    assert (full.invocations, full.oldest) == (500, seconds(-499).replace(microsecond=seconds(-499).microsecond // 1000 * 1000))
+    assert full.bytes > 500 * 5000 > empty.bytes > 0
 
 
 async def test_what_does_not_exist_gives_an_empty_page(mixed: Store) -> None:
@@ -856,12 +919,14 @@ def query_plan(query: str) -> list[str]:
     with sqlite3.connect(":memory:") as database:
         for migration in sorted((folder / "migrations").glob("*.sql")):
             database.executescript(migration.read_text())
+        database.create_function("holds", -1, lambda *_: None)
         return [line[3] for line in database.execute(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(re.findall(r":(\w+)", text)))]
 
 
 @pytest.mark.parametrize(("query", "index"), [
     ("list_all", "PRIMARY KEY"), ("list_function", "invocations_by_function"), ("list_function_failed", "invocations_by_function_failed"),
-    ("list_status", "invocations_by_status"), ("list_cause", "invocations_by_cause"),
+    ("list_status", "invocations_by_status"), ("list_cause", "invocations_by_cause"), ("list_failed", "invocations_failed"),
+    ("list_function_cause", "invocations_by_function_cause"),
 ])
 def test_lists_are_read_in_order_from_an_index(query: str, index: str) -> None:
     [_, _, search, following, *_] = query_plan(query)
@@ -875,6 +940,7 @@ def test_lists_are_read_in_order_from_an_index(query: str, index: str) -> None:
     ("crash_running", "invocations_by_status"), ("attempts", "invocations_by_request"), ("prune_invocations", "PRIMARY KEY"),
     ("key_beyond_count", "INTEGER PRIMARY KEY"), ("logs_on", "invocations_by_log"), ("logs_back", "invocations_by_log"),
     ("log_streams_up", "PRIMARY KEY"), ("log_streams_newest", "log_streams_by_last"), ("prune_log_streams", "log_streams_by_last"),
+    ("log_streams_named", "PRIMARY KEY"), ("log_streams_beginning", "PRIMARY KEY"),
 ])
 def test_the_engine_reads_from_an_index(query: str, index: str) -> None:
     plan = query_plan(query)

@@ -5,16 +5,17 @@ import json
 import signal
 import subprocess
 import sys
+import textwrap
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from microlam.resources.sessions import Sessions
 from microlam.store import Store
-from tests.conftest import Serve, Server, environment
+from tests.conftest import Serve, Server, environment, refusal
+from tests.lambdas import create
 
 ROLE = "arn:aws:iam::111122223333:role/team/worker"
 TRUST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
@@ -33,13 +34,6 @@ def keys_of(credentials: dict[str, Any]) -> dict[str, str]:
         "aws_access_key_id": credentials["AccessKeyId"], "aws_secret_access_key": credentials["SecretAccessKey"],
         "aws_session_token": credentials["SessionToken"],
     }
-
-
-def refusal(call: Any, **params: Any) -> tuple[str, str, int]:
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    response: Any = caught.value.response
-    return response["Error"]["Code"], response["Error"]["Message"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 @pytest.fixture
@@ -133,3 +127,21 @@ def test_what_is_no_role_is_refused(serve: Serve) -> None:
     server.client("iam").create_role(RoleName="short", AssumeRolePolicyDocument=json.dumps(TRUST))
     code, text, _ = refusal(sts.assume_role, RoleArn="arn:aws:iam::000000000000:role/short", RoleSessionName="me", DurationSeconds=7200)
     assert (code, text) == ("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+
+
+def test_a_function_of_another_account_acts_and_logs_as_that_account(locked: Server) -> None:
+    keys = keys_of(locked.client("sts", **ADMIN).assume_role(RoleArn=ROLE, RoleSessionName="me")["Credentials"])
+    theirs = {**keys, "region_name": "eu-west-1"}
+    code = textwrap.dedent("""
+        import boto3
+        def handler(event, context):
+            print("said there")
+            return boto3.client("sts").get_caller_identity()["Arn"]
+    """)
+    client = locked.client(**theirs)
+    create(client, "there", code, Role=ROLE, Timeout=20)
+    assert json.load(client.invoke(FunctionName="there")["Payload"]) == "arn:aws:iam::111122223333:root"
+    found = locked.client("logs", **theirs).filter_log_events(logGroupName="/aws/lambda/there", filterPattern="said")["events"]
+    assert [event["message"] for event in found] == ["said there\n"]
+    for other in (keys, {**ADMIN, "region_name": "eu-west-1"}):
+        assert locked.client("logs", **other).describe_log_groups()["logGroups"] == []

@@ -80,9 +80,9 @@ class InProcess:
         self._closed = False
         variables.enter()
 
-    def register(self, arn: str, handler: Handler) -> None:
-        """Let this callable be the function's handler, instead of one to import."""
-        self._registered[arn] = handler
+    def register(self, version: Version, handler: Handler) -> None:
+        """Let this callable be the version's handler, instead of one to import."""
+        self._registered[version.key] = handler
 
     # ---- the executor's verbs -----------------------------------------------------------------------------------
 
@@ -119,6 +119,7 @@ class InProcess:
         """Let what runs finish, then forget the version's modules."""
         loaded = self._loaded.pop(version.key, None)
         self._locks.pop(version.key, None)
+        self._registered.pop(version.key, None)
         if loaded is None:
             return
         if loaded.running:
@@ -171,8 +172,8 @@ class InProcess:
         namespace, own = None, None
         output = Output("", self._log_limit)
         call: Handler
-        if version.arn in self._registered:
-            call = self._registered[version.arn]
+        if version.key in self._registered:
+            call = self._registered[version.key]
         else:
             namespace = Namespace(f"_microlam_{next(_numbers)}", [version.root, *version.path], version.source)
             own = self._variables(version, log_stream)

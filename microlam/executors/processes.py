@@ -16,7 +16,7 @@ import secrets
 import shutil
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,12 +77,14 @@ class Processes:
 
     def __init__(
         self, scratch: Path, *, base_environment: Mapping[str, str], endpoint_url: str, credentials: Credentials, limit: int = 100, idle: float = 300.0,
-        log_limit: int = 1 << 20, interpreters: Interpreters | None = None, debugging: Debugging | None = None,
+        log_limit: int = 1 << 20, interpreters: Interpreters | None = None, mend: Callable[[str], Awaitable[None]] | None = None,
+        debugging: Debugging | None = None,
     ) -> None:
         self._scratch = scratch.absolute()
         self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
         self._limit, self._idle, self._log_limit = limit, idle, log_limit
         self.lasting = Lasting(asyncio.get_running_loop())
+        self._mend = mend                                   # have the code in a folder be what it was, before a worker starts from it
         self._interpreters = interpreters or Interpreters()     # that knows none but the server's own
         self._debugging = debugging
         self._debugged: Worker | None = None                    # the last that a debugger could attach to
@@ -279,6 +281,8 @@ class Processes:
     async def _start(self, pool: Pool) -> Worker:
         """A new worker, in the place that was granted; it may be sent an invocation at once."""
         try:
+            if self._mend is not None:
+                await self._mend(pool.version.root)
             interpreter = await self._interpreters.find(pool.version.runtime)
             zygote = await self._zygote_of(pool, interpreter)
             worker = self._worker(pool, zygote, interpreter)

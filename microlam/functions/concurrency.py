@@ -22,8 +22,8 @@ class Concurrency:
     `limits` says by ARN how many invocations at once those functions may have that have a reserve, beside those with a worker kept ready.
     """
 
-    def __init__(self, shelves: Shelves, clock: Clock, provisioning: Provisioning, start: Start) -> None:
-        self._shelves, self._clock, self._provisioning, self._start = shelves, clock, provisioning, start
+    def __init__(self, shelves: Shelves, clock: Clock, provisioning: Provisioning, start: Start, exists: Callable[[str], bool]) -> None:
+        self._shelves, self._clock, self._provisioning, self._start, self._exists = shelves, clock, provisioning, start, exists
         self.limits: dict[str, int] = {}
 
     # ---- reserves ------------------------------------------------------------------------------------------------
@@ -40,6 +40,8 @@ class Concurrency:
         """Reserve concurrency for a function, which it can then not exceed; None takes that back."""
         shelf = self._shelves.of(arn)
         async with shelf.lock:
+            if not self._exists(arn):
+                raise FunctionNotFound(arn=arn)
             before = self._shelves.reserved.get(arn)
             if count is not None:
                 elsewhere = rules.ACCOUNT_CONCURRENCY - self.unreserved(arn) - (before or 0)
@@ -59,15 +61,14 @@ class Concurrency:
 
     def provision(self, arn: str, qualifier: str) -> Provision:
         """How many workers are kept ready for a version or alias."""
-        self._provisionable(arn, qualifier)
-        provision = self._shelves.of(arn).provisions.get(qualifier)
+        provision = self._provisionable(arn, qualifier).provisions.get(qualifier)
         if provision is None:
             raise rules.NotProvisioned()
         return provision
 
     def provisions(self, arn: str) -> list[Provision]:
         """Every version and alias of a function that workers are kept for."""
-        return [provision for _, provision in sorted(self._shelves.of(arn).provisions.items())]
+        return [provision for _, provision in sorted(self._shelves.look(arn).provisions.items())]
 
     async def put_provision(self, arn: str, qualifier: str, count: int, *, origin: str) -> Provision:
         """Start so many workers for a version or alias, and keep them."""
@@ -130,8 +131,8 @@ class Concurrency:
         self.limits.pop(arn, None)
 
     def _provisionable(self, arn: str, qualifier: str) -> Shelf:
-        shelf = self._shelves.of(arn)
-        if qualifier.isdigit():
+        shelf = self._shelves.look(arn)
+        if qualifier.isdecimal():
             if qualifier not in shelf.versions:
                 raise FunctionNotFound(arn=f"{arn}:{qualifier}")
         elif qualifier not in shelf.aliases:

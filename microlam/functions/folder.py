@@ -19,6 +19,7 @@ from microlam.functions.declared import settle_routes, triggers_of
 from microlam.functions.live import Live
 from microlam.functions.looking import Looker, Plan, Seen, python_of
 from microlam.functions.watching import Watcher
+from microlam.hooks import Hook
 from microlam.model import LATEST, Invocation, Outcome, Trigger, Version, function_arn
 from microlam.packages import Packages, Stamp, stamp_of
 from microlam.requirements import Requirements, RequirementsFailed
@@ -65,7 +66,7 @@ class FolderFunctions:
         warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Awaitable[None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
         bucket_folder: Callable[[str], Path] = Path, interpreter: Callable[[str], Awaitable[str]] | None = None, executor: str = "processes",
-        requirements: Path | None = None,
+        requirements: Path | None = None, deployed: Hook[[Version]] | None = None,
     ) -> None:
         self._region, self._account = region, account
         self._triggers, self._warm, self._retire, self._is_warm, self._say = triggers, warm, retire, is_warm, say
@@ -81,6 +82,7 @@ class FolderFunctions:
         self._looking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: list[Version] = []
+        self._deployed = deployed or Hook()
 
     # ---- who is there ------------------------------------------------------------------------------------------------
 
@@ -221,6 +223,7 @@ class FolderFunctions:
 
     def _replace(self, live: Live, version: Version) -> None:
         before, live.good, live.broken = live.good, version, live.failure
+        self._start(self._deployed.tell(version))
         if before is not None:
             live.recent.append(before)
             self._start(self._end(before))

@@ -25,6 +25,8 @@ async def revert(functions: Functions, arn: str, id: str, *, origin: str) -> Non
         case "function" if change.before is not None and change.after is not None:
             # JSON knows no tuples.
             wished = {name: tuple(value) if isinstance(value, list) else value for name, value in before.items()}
+            if "sha256" in before and functions.zip(before["sha256"]) is None:
+                raise InvalidParameter(reason=f"The code that {arn.rpartition(':')[2]} had before is not kept any more. Upload it again.")
             await functions.update_configuration(arn, wished, origin=origin)
         case _:
             raise InvalidParameter(reason=f"That {change.thing} {change.name or arn.rpartition(':')[2]} was {change.what} cannot be taken back.")

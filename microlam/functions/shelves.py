@@ -65,7 +65,8 @@ class Shelves:
             self.of(document.owner).provisions[document.name] = documents.read_provision(document)
         for document in await self._store.documents("numbering"):
             self.of(document.owner).last = document.body["last"]
-        self.reserved |= {document.owner: document.body["reserved"] for document in await self._store.documents("reserve")}
+        for document in await self._store.documents("reserve"):
+            self.reserved[self.of(document.owner).arn] = document.body["reserved"]
 
     def of(self, arn: str) -> Shelf:
         """A function's shelf, made where there is none."""
@@ -83,10 +84,12 @@ class Shelves:
         owner = documents.owner_of(arn)
         return (shelf for shelf in self.by_arn.values() if documents.owner_of(shelf.arn) == owner)
 
-    def archives(self) -> set[str]:
-        """The hashes of all code that is still of use."""
+    async def archives(self) -> set[str]:
+        """The hashes of all code that is still of use: what runs, and what the history can go back to."""
         snapshots = [snapshot for shelf in self.by_arn.values() for snapshot in (shelf.latest, *shelf.versions.values()) if snapshot]
-        return {snapshot.sha256 for snapshot in snapshots}
+        changes = [documents.read_change(document) for document in await self._store.documents("change")]
+        replaced = [change.before["sha256"] for change in changes if change.before and "sha256" in change.before and change.after]
+        return {*(snapshot.sha256 for snapshot in snapshots), *replaced}
 
     # ---- changes -------------------------------------------------------------------------------------------------
 

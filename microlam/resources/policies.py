@@ -17,6 +17,7 @@ from microlam.resources.kept import Kept
 from microlam.resources.statements import check_policy
 from microlam.store import Document, Store
 
+OF_AWS = "arn:aws:iam::aws:policy/"
 VERSION_LIMIT = 5
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
@@ -48,7 +49,7 @@ class Policy:
 
     @property
     def by_aws(self) -> bool:
-        return self.arn.startswith("arn:aws:iam::aws:")
+        return self.arn.startswith(OF_AWS)
 
     def version(self, id: str) -> PolicyVersion:
         """One of its versions; raises EntityNotFound."""
@@ -163,7 +164,7 @@ def _aws_policy(place: str, facts: Mapping[str, Any]) -> Policy:
     created = datetime.fromisoformat(facts["created"])
     version = PolicyVersion(id=facts["version"], document=json.dumps(facts["document"]), created_at=created)
     return Policy(
-        name=name, arn=f"arn:aws:iam::aws:policy/{place}", id=entity_id("ANPA", place), path=f"{path}/", created_at=created, updated_at=created,
+        name=name, arn=OF_AWS + place, id=entity_id("ANPA", place), path=f"{path}/", created_at=created, updated_at=created,
         versions=(version,), default=version.id,
     )
 

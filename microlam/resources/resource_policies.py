@@ -82,7 +82,10 @@ class ResourcePolicies:
                 raise StatementNotFound(sid=sid)
             if revision not in (None, current or before.revision):
                 raise PreconditionFailed(call=call)
-            await (self._keep(arn, qualifier, left) if left else self._kept.forget(arn, qualifier))
+            if left:
+                await self._keep(arn, qualifier, left)
+            else:
+                await self._kept.forget(arn, qualifier)
 
     async def _keep(self, arn: str, qualifier: str, statements: tuple[Statement, ...]) -> ResourcePolicy:
         policy = ResourcePolicy(revision=str(uuid.uuid4()), statements=statements)

@@ -18,7 +18,10 @@ class UrlExists(Conflict):
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionUrl:
-    """How one address answers: who may call (`NONE` or `AWS_IAM`), from which pages (CORS), whole or in pieces (None: nothing was said)."""
+    """How one address answers: who may call (`NONE` or `AWS_IAM`), from which pages, whole or in pieces (None: nothing was said).
+
+    `cors` has `origins`, `methods`, `headers`, `exposed`, `credentials` and `max_age`, those that were said.
+    """
 
     id: str
     auth: str

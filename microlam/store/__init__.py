@@ -6,35 +6,36 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import orjson
 
-from microlam.errors import DataFolderHeld, InvalidParameter, RecordUnavailable, SettingsError
+from microlam.errors import DataFolderHeld, RecordUnavailable, SettingsError
 from microlam.model import Invocation, Outcome
-from microlam.store import rows
+from microlam.store import rollups, rows, words
 from microlam.store.changes import Changes
+from microlam.store.charts import Charts
+from microlam.store.clerk import Clerk
 from microlam.store.database import Step, Undone, read_queries
+from microlam.store.index import Index
+from microlam.store.lists import InvocationFilter, Lists, Page
 from microlam.store.logs import Logged, LogGroupRow, LogPlace, Logs, LogStreamRow
 from microlam.store.recorder import Recorder
-from microlam.store.rows import Document, InvocationFilter, ObjectRow, Page, Record, Running, full_record_json, record_json
+from microlam.store.rollups import Point, Series, Totals, summed
+from microlam.store.rows import Document, ObjectRow, Record, Running, Size, Waiting, full_record_json, record_json
 from microlam.store.sqlite import Sqlite
 
 __all__ = [
-    "Document", "InvocationFilter", "LogGroupRow", "LogPlace", "LogStreamRow", "Logged", "ObjectRow", "Page", "Record", "Store", "full_record_json",
-    "record_json",
+    "Document", "InvocationFilter", "LogGroupRow", "LogPlace", "LogStreamRow", "Logged", "ObjectRow", "Page", "Point", "Record", "Series", "Size", "Store",
+    "Totals", "Waiting", "full_record_json", "record_json", "summed",
 ]
 
 _HERE = Path(__file__).parent
-_NEWEST = b"\xff" * 17
-_CANDIDATES = 500               # rows looked at in one go where a filter has no index of its own
-_PATIENCE = 1.0                 # seconds a search looks on; then the page says where to go on
-_SEARCH_LIMIT = 1000            # characters
+_COUNTED = 10_000               # rows, where a count need not be exact beyond
 _PRUNED_AT_ONCE = 500           # rows, so that pruning never keeps a writer waiting for long
 
 _SERVER_ENDED = {"errorType": "Runtime.ExitError", "errorMessage": "The server ended while this invocation ran."}
@@ -43,43 +44,50 @@ _SERVER_ENDED = {"errorType": "Runtime.ExitError", "errorMessage": "The server e
 class Store:
     """Remembers invocations, the next times of schedules, and the objects in buckets."""
 
-    def __init__(self, lock: int, database: Sqlite, functions: Mapping[str, int], unwritten: int) -> None:
-        self._lock = lock
-        self._database = database
-        self._changes = Changes(functions)
-        self._recorder = Recorder(database, self._changes.note, unwritten)
-        self.logs = Logs(database, self._recorder.write, self._settle)
+    def __init__(
+        self, folder: Path, database: Sqlite, changes: Changes, recorder: Recorder, index: Index | None, patience: float, life: AsyncExitStack,
+    ) -> None:
+        self._folder, self._database, self._changes, self._recorder, self._index, self._life = folder, database, changes, recorder, index, life
+        self._clerk = Clerk(database, recorder, index)
+        life.push_async_callback(self._clerk.close)
+        self._lists = Lists(database, self._settle, index, patience)
+        self.charts = Charts(database, self._clerk.settle)
+        self.logs = Logs(database, recorder.write, self._settle)
 
     @classmethod
-    async def open(cls, folder: Path, *, unwritten: int = 10_000) -> Self:
-        """Open a data folder, made where it is missing; one that another server holds, or a newer microlam made, is refused."""
-        lock = _hold(folder)
-        try:
-            database = await Sqlite.open(folder / "microlam.db", read_queries((_HERE / "queries.sql").read_text()), _HERE / "migrations")
-            try:
-                return cls(lock, database, dict(await database.rows("functions", lambda row: (row[0], row[1]))), unwritten)
-            except BaseException:
-                await database.close()
-                raise
-        except BaseException:
-            os.close(lock)
-            raise
+    async def open(cls, folder: Path, *, unwritten: int = 10_000, indexed: bool = True, patience: float = 0.2) -> Self:
+        """Open a data folder, made where it is missing; one that another server holds, or a newer microlam made, is refused.
+
+        Unless it is to be `indexed`, and SQLite has FTS5, a search reads record by record. One that takes longer than `patience` gives what it has.
+        """
+        async with AsyncExitStack() as life:
+            life.callback(os.close, _hold(folder))
+            queries = read_queries((_HERE / "queries.sql").read_text())
+            database = await Sqlite.open(folder / "microlam.db", queries, _HERE / "migrations", functions={"holds": words.holds})
+            life.push_async_callback(database.close)
+            index = await Index.open(folder, database, queries, wanted=indexed)
+            if index:
+                life.push_async_callback(index.close)
+            changes = Changes(dict(await database.rows("functions", lambda row: (row[0], row[1]))))
+            recorder = Recorder(database, changes.note, unwritten)
+            life.push_async_callback(recorder.close)
+            return cls(folder, database, changes, recorder, index, patience, life.pop_all())
 
     async def close(self) -> None:
         """Write what is left, and let go of the folder. Closing again does nothing."""
-        if self._recorder.closed:
-            return
-        try:
-            await self._recorder.close()
-            await self._database.close()
-        finally:
-            os.close(self._lock)
+        await self._life.aclose()
+
+    @property
+    def indexed(self) -> bool:
+        """Whether searches are led by an index of words; else they read record by record."""
+        return self._index is not None
 
     # ---- what ended, and what runs: not waited for -----------------------------------------------------------------
 
     def put(self, invocation: Invocation, outcome: Outcome) -> None:
         """Record how an invocation ended; it is written with others, a moment later."""
         self._recorder.put(invocation, outcome)
+        self._clerk.notice()
 
     def note_running(self, invocation: Invocation, version_number: str, started_at: datetime) -> None:
         """Show that an invocation runs; once it has ended, that stands."""
@@ -97,6 +105,10 @@ class Store:
     async def flush(self) -> None:
         """Return when all that was put before is committed."""
         await self._recorder.flush()
+
+    async def settled(self) -> None:
+        """Return when all that was put before is counted and indexed as well. Nobody needs to wait for that: whoever looks sees it before."""
+        await self._clerk.settle_index()
 
     @property
     def error(self) -> str | None:
@@ -119,6 +131,7 @@ class Store:
     async def finish(self, invocation: Invocation, outcome: Outcome, following: Invocation | None = None) -> None:
         """Record how a claimed invocation ended, and accept its next attempt with it."""
         await self._recorder.write(lambda: [*self._changes.end([(invocation, outcome)]), *(self._changes.accept([following]) if following else ())])
+        self._clerk.notice()
 
     async def postpone(self, invocation: Invocation, due_at: datetime) -> None:
         """Put a claimed invocation back until then; it was not an attempt."""
@@ -143,24 +156,7 @@ class Store:
 
     async def invocations(self, filter: InvocationFilter, limit: int = 50, cursor: str | None = None) -> Page:
         """A page of invocations, newest first, with all that was put before; a long search may stop early and say where to go on."""
-        await self._settle()
-        functions = await self._functions_named(filter.function)
-        if functions == [] or (filter.status and rows.status_number(filter.status) is None):
-            return Page(records=())
-        parameters = _filter_parameters(filter, functions)
-        query, alone = _leading(filter, functions)
-        before, found, deadline = _read_cursor(cursor), list[Record](), time.monotonic() + _PATIENCE
-        while True:
-            chunk = limit + 1 if alone else max(_CANDIDATES, limit + 1)
-            examined, last, records = await self._candidates(query, parameters | {"before": before, "chunk": chunk, "limit": limit + 1 - len(found)})
-            found += records
-            if len(found) > limit:
-                return Page(records=tuple(found[:limit]), next=found[limit - 1].key)
-            if examined < chunk:
-                return Page(records=tuple(found))
-            if time.monotonic() > deadline:
-                return Page(records=tuple(found), next=rows.key_text(last))
-            before = last
+        return await self._lists.page(filter, limit, cursor)
 
     async def invocation(self, id: str, attempt: int | None = None) -> Record | None:
         """One invocation with its event, reply or error, and logs: the attempt asked for, else the newest."""
@@ -176,32 +172,48 @@ class Store:
         found = await self._database.rows("payload", lambda row: row, key=rows.key_bytes(record.key))
         return rows.filled(record, found[0] if found else None, attempts)
 
+    async def children(self, id: str, limit: int = 100) -> list[Record]:
+        """The invocations that one led to (retries of its own are its attempts), oldest first."""
+        await self._settle()
+        try:
+            return await self._database.rows("children", rows.record_of, parent=rows.key_bytes(id), limit=limit)
+        except ValueError:
+            return []
+
+    async def waiting(self) -> list[Waiting]:
+        """What is pending, by function, the most first; of very many only the first ten thousand are counted."""
+        return await self._database.rows("waiting", rows.waiting_of, most=_COUNTED)
+
+    async def size(self) -> Size:
+        """How much the record holds, and how much room it takes."""
+        [(invocations, oldest)] = await self._database.rows("size", lambda row: row)
+        return Size(
+            invocations=invocations, oldest=None if oldest is None else rows.key_instant(oldest),
+            bytes=sum(file.stat().st_size for file in self._folder.glob("*.db*")),
+        )
+
     async def _settle(self) -> None:
         # A reader sees what was put before it asked. If the disk takes nothing, it sees what there is.
         with suppress(RecordUnavailable):
             await self.flush()
 
-    async def _functions_named(self, function: str | None) -> list[int] | None:
-        return None if function is None else await self._database.rows("functions_named", lambda row: int(row[0]), function=function)
-
-    async def _candidates(self, query: str, parameters: Mapping[str, Any]) -> tuple[int, bytes, list[Record]]:
-        found = await self._database.rows(query, lambda row: (row[0], row[1], None if row[2] is None else rows.record_of(row[2:])), **parameters)
-        examined, last, _ = found[0]
-        return examined, last, [record for _, _, record in found if record is not None]
-
     # ---- forgetting ----------------------------------------------------------------------------------------------
 
     async def prune(self, now: datetime, age: float, count: int) -> int:
-        """Forget what ended and is older than `age` seconds or beyond about `count` invocations; gives how many."""
+        """Forget what ended and is older than `age` seconds or beyond about `count` invocations; gives how many. Charts keep what they need."""
+        await self._clerk.settle()
         beyond = await self._database.rows("key_beyond_count", lambda row: bytes(row[0]), count=count)
         before = max([rows.key_at(now - timedelta(seconds=age)), *(key + b"\0" for key in beyond)])
         parameters = {"before": before, "batch": _PRUNED_AT_ONCE}
+        await self._recorder.write(lambda: [Step("prune_roll_ups", rollups.outdated(now))])
         pruned = 0
         while True:
             gone = await self._recorder.write(lambda: [Step("prune_payloads", [parameters]), Step("prune_invocations", [parameters])])
             pruned += len(gone)
             if len(gone) < _PRUNED_AT_ONCE:
                 break
+        if self._index and pruned:
+            await self._index.forget()
         await self.logs.prune(before)
         return pruned
 
@@ -267,40 +279,6 @@ class Store:
         """Keep documents, in place of those of the same kind, owner and name, and forget others: all of it or nothing, on disk when this returns."""
         kept, gone = [rows.document_row(document) for document in keep], [(document.kind, document.owner, document.name) for document in forget]
         await self._recorder.write(lambda: [*([Step("forget_document", gone)] if gone else ()), *([Step("keep_document", kept)] if kept else ())])
-
-
-# ---- lists -----------------------------------------------------------------------------------------------------------
-
-def _leading(filter: InvocationFilter, functions: Sequence[int] | None) -> tuple[str, bool]:
-    """The list whose index narrows most, and whether that answers the filter alone."""
-    asked = {name for name in ("function", "status", "cause", "version", "qualifier", "q") if getattr(filter, name)}
-    if filter.status in ("pending", "running"):     # few, whatever the function
-        return "list_status", asked == {"status"}
-    if functions and len(functions) == 1:
-        failed = filter.status not in (None, "succeeded")
-        return "list_function_failed" if failed else "list_function", asked == ({"function", "status"} if failed else {"function"})
-    if filter.status not in (None, "succeeded"):
-        return "list_status", asked == {"status"}
-    if filter.cause not in (None, "http"):
-        return "list_cause", asked == {"cause"}
-    return "list_all", not asked
-
-
-def _filter_parameters(filter: InvocationFilter, functions: Sequence[int] | None) -> dict[str, Any]:
-    if filter.q and len(filter.q) > _SEARCH_LIMIT:
-        raise InvalidParameter(reason=f"q may have at most {_SEARCH_LIMIT} characters")
-    return {
-        "function": functions[0] if functions else None, "functions": orjson.dumps(functions).decode() if functions else None,
-        "status": rows.status_number(filter.status) if filter.status else None,
-        "cause": filter.cause, "version": filter.version, "qualifier": filter.qualifier, "words": rows.spellings(filter.q or ""),
-    }
-
-
-def _read_cursor(cursor: str | None) -> bytes:
-    try:
-        return _NEWEST if cursor is None else rows.key_bytes(cursor)
-    except ValueError:
-        raise InvalidParameter(reason=f"{cursor!r} is not a cursor") from None
 
 
 # ---- the data folder -------------------------------------------------------------------------------------------------

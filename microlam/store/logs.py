@@ -113,9 +113,12 @@ class Logs:
 
     async def _numbers(self, arn: str, streams: Sequence[str] | None, begin: str) -> list[tuple[int, int, int]]:
         """The streams that are meant: number, first and last log."""
-        found = await self._database.rows("log_stream_numbers", lambda row: (int(row[0]), int(row[1]), int(row[2])), arn=arn, begin=begin)
-        wanted = None if streams is None else {stream_number(name) for name in streams}
-        return [row for row in found if wanted is None or row[0] in wanted]
+        def make(row: Row) -> tuple[int, int, int]:
+            return row[0], row[1], row[2]
+
+        if streams is None:
+            return await self._database.rows("log_streams_beginning", make, arn=arn, begin=begin)
+        return await self._database.rows("log_streams_named", make, arn=arn, names=orjson.dumps(streams).decode())
 
     # ---- forgetting ---------------------------------------------------------------------------------------------
 

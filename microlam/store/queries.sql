@@ -92,46 +92,96 @@ UPDATE invocations SET status = 0, due_at = :now, started_at = NULL, version = N
 
 -- list_all --
 -- A page over everything, newest first.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_function --
 -- A page of one function.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE function = :function AND key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE function = :function AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_function_failed --
 -- A page of one function with one of the failed statuses.
 WITH candidates AS MATERIALIZED (
     SELECT * FROM invocations
-    WHERE status NOT IN (0, 1, 2) AND function = :function AND status = :status AND key < :before ORDER BY key DESC LIMIT :chunk)
+    WHERE status NOT IN (0, 1, 2) AND function = :function AND status = :status AND {between} ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- list_failed --
+-- A page with any of the failed statuses.
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE status NOT IN (0, 1, 2) AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_status --
 -- A page with one status, which is not succeeded.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE status <> 2 AND status = :status AND key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE status <> 2 AND status = :status AND {between} ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- list_live --
+-- A page of what has not ended.
+WITH candidates AS MATERIALIZED (
+    SELECT * FROM (SELECT * FROM invocations WHERE status <> 2 AND status = 0 AND {between} ORDER BY key DESC LIMIT :chunk)
+    UNION ALL
+    SELECT * FROM (SELECT * FROM invocations WHERE status <> 2 AND status = 1 AND {between} ORDER BY key DESC LIMIT :chunk)
+    ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
 
 -- list_cause --
 -- A page with one cause, which is not http.
-WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE cause <> 'http' AND cause = :cause AND key < :before ORDER BY key DESC LIMIT :chunk)
+WITH candidates AS MATERIALIZED (SELECT * FROM invocations WHERE cause <> 'http' AND cause = :cause AND {between} ORDER BY key DESC LIMIT :chunk)
 {candidates_that_match};
+
+-- list_function_cause --
+-- A page of one function with one cause, which is not http.
+WITH candidates AS MATERIALIZED (
+    SELECT * FROM invocations WHERE cause <> 'http' AND function = :function AND cause = :cause AND {between} ORDER BY key DESC LIMIT :chunk)
+{candidates_that_match};
+
+-- list_words --
+-- A page of what holds words: by the index, and what is not in it yet.
+WITH candidates AS MATERIALIZED (
+    SELECT * FROM (
+        SELECT key FROM (
+            SELECT key FROM (SELECT rowid AS place FROM words_a WHERE words_a MATCH :match AND {in_places}) JOIN places USING (place)
+            UNION SELECT key FROM (SELECT rowid AS place FROM words_b WHERE words_b MATCH :match AND {in_places}) JOIN places USING (place)
+            UNION SELECT * FROM (SELECT key FROM unindexed WHERE {between} ORDER BY key DESC LIMIT :chunk)
+            UNION SELECT * FROM (SELECT key FROM ended WHERE {between} ORDER BY key DESC LIMIT :chunk)
+            UNION SELECT * FROM (SELECT key FROM invocations WHERE status <> 2 AND status = 0 AND {between} ORDER BY key DESC LIMIT :chunk)
+            UNION SELECT * FROM (SELECT key FROM invocations WHERE status <> 2 AND status = 1 AND {between} ORDER BY key DESC LIMIT :chunk))
+        WHERE {between} ORDER BY key DESC LIMIT :chunk)
+    LEFT JOIN invocations USING (key))
+{candidates_that_match};
+
+-- in_places --
+-- The same as `between`, for rows of the index.
+rowid <= :before_place AND rowid >= :after_place ORDER BY rowid DESC LIMIT :chunk
+
+-- between --
+-- From the page's start back to the filter's.
+key < :before AND key >= :after
 
 -- candidates_that_match --
 -- The candidates that pass every filter, and on each row (at least one) how many were looked at and where the last of them stood.
 SELECT examined, last, {record}
 FROM (SELECT count(*) AS examined, min(key) AS last FROM candidates) LEFT JOIN candidates
-    ON (:functions IS NULL OR function IN (SELECT value FROM json_each(:functions)))
-    AND (:status IS NULL OR status = :status)
+    ON function IS NOT NULL     -- else it was found by an index of words and is forgotten
+    AND (:functions IS NULL OR function IN (SELECT value FROM json_each(:functions)))
+    AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
     AND (:cause IS NULL OR cause = :cause)
     AND (:version IS NULL OR version = :version)
     AND (:qualifier IS NULL OR qualifier = :qualifier)
-    AND (:words IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(:words) AS word WHERE NOT EXISTS (
-        SELECT 1 FROM json_each(word.value) AS spelling, payloads
-        WHERE payloads.key = candidates.key AND (
-            summary LIKE spelling.value ESCAPE '\' OR CAST(event AS TEXT) LIKE spelling.value ESCAPE '\'
-            OR CAST(reply AS TEXT) LIKE spelling.value ESCAPE '\' OR CAST(logs AS TEXT) LIKE spelling.value ESCAPE '\'))))
+    AND (:shortest IS NULL OR duration >= :shortest)
+    AND (:longest IS NULL OR duration <= :longest)
+    AND (:likes IS NULL OR EXISTS (SELECT 1 FROM payloads WHERE payloads.key = candidates.key AND {holds_all_words}))
 ORDER BY key DESC LIMIT :limit
+
+-- holds_all_words --
+-- Whether the payload of a candidate holds what is sought; the database looks first, since asking Python costs more.
+CASE WHEN NOT EXISTS (
+    SELECT 1 FROM json_each(:likes) AS run WHERE NOT (
+        summary LIKE run.value OR CAST(event AS TEXT) LIKE run.value OR coalesce(CAST(reply AS TEXT) LIKE run.value, 0)
+        OR coalesce(CAST(logs AS TEXT) LIKE run.value, 0)))
+THEN holds(:q, summary, event, reply, logs) END
 
 -- attempts --
 -- All attempts of one request, first to last.
@@ -139,6 +189,19 @@ SELECT {record} FROM invocations WHERE key = :id AND request IS NULL
 UNION ALL
 SELECT {record} FROM invocations WHERE request IS NOT NULL AND request = :id
 ORDER BY attempt, key;
+
+-- children --
+-- What one invocation led to, oldest first.
+SELECT {record} FROM invocations WHERE parent IS NOT NULL AND parent = :parent ORDER BY key LIMIT :limit;
+
+-- waiting --
+-- What waits to be run, by function; of very many only the first few thousand are counted.
+SELECT (SELECT arn FROM functions WHERE id = function), count(*) AS pending, sum(attempt > 1), min(due_at)
+FROM (SELECT function, attempt, due_at FROM invocations WHERE status = 0 LIMIT :most) GROUP BY function ORDER BY pending DESC;
+
+-- size --
+-- About how many invocations there are (numbers that were given, less those forgotten), and the oldest.
+SELECT coalesce((SELECT max(number) FROM payloads) - (SELECT min(number) FROM payloads) + 1, 0), (SELECT min(key) FROM invocations);
 
 -- payload --
 -- What one attempt was given, answered and printed.
@@ -177,10 +240,15 @@ ORDER BY last_at, name LIMIT :limit;
 SELECT {log_stream_columns} FROM log_streams WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND (last_at, name) < (:at, :name)
 ORDER BY last_at DESC, name DESC LIMIT :limit;
 
--- log_stream_numbers --
--- The streams of a function whose names begin so, and between when they logged.
-SELECT number, first_at, last_at FROM log_streams WHERE function = (SELECT id FROM functions WHERE arn = :arn)
-AND (:begin = '' OR (name >= :begin AND name < :begin || char(0x10FFFF)));
+-- log_streams_named --
+-- Some streams of a function by name: their numbers, and between when they logged.
+SELECT number, first_at, last_at FROM log_streams
+WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND name IN (SELECT value FROM json_each(:names));
+
+-- log_streams_beginning --
+-- The same of those whose names begin so.
+SELECT number, first_at, last_at FROM log_streams
+WHERE function = (SELECT id FROM functions WHERE arn = :arn) AND name >= :begin AND name < :begin || char(0x10FFFF);
 
 -- logs --
 -- A function's logs between two instants, all of them or those of some streams, with the stream's name. The index has all that is asked.
@@ -226,6 +294,148 @@ UPDATE log_groups SET bytes = bytes - (
 -- Forget the streams whose last log was forgotten.
 DELETE FROM log_streams WHERE function IN (SELECT function FROM log_groups) AND last_at < :at;
 
+
+-- newly_ended --
+-- What has ended and is not counted yet, as one row: up to which number, how many, when the newest of all started, and by second as JSON.
+WITH batch AS MATERIALIZED (SELECT number, key FROM ended ORDER BY number LIMIT :limit),
+     those AS (SELECT invocations.* FROM batch JOIN invocations USING (key))
+SELECT (SELECT max(number) FROM batch), (SELECT count(*) FROM batch),
+    (SELECT coalesce(started_at, queued_at) / 1000000 FROM invocations WHERE key = (SELECT key FROM ended ORDER BY number DESC LIMIT 1)), {ended_by_second};
+
+-- ended_between --
+-- What of some functions was made and started between two instants and has ended, by second as JSON.
+WITH those AS (
+    SELECT * FROM invocations
+    WHERE function IN (SELECT value FROM json_each(:functions)) AND key >= :made_since AND key < :made_until
+        AND status NOT IN (0, 1) AND started_at >= :since AND started_at < :until)
+SELECT {ended_by_second};
+
+-- ended_by_second --
+-- Those who ended, by the second they started (or were queued), function, version and status: how many, how many cold, and their durations.
+(SELECT json_group_array(json_array(at, function, version, status, ended, cold, json(durations))) FROM (
+    SELECT coalesce(started_at, queued_at) / 1000000 AS at, function, coalesce(version, '') AS version, status, count(*) AS ended, sum(cold) AS cold,
+        json_group_array(duration) FILTER (WHERE duration IS NOT NULL) AS durations
+    FROM those GROUP BY 1, 2, 3, 4))
+
+-- forget_ended --
+-- These are counted.
+DELETE FROM ended WHERE number <= :last;
+
+-- roll_up --
+-- A roll-up as JSON, in the order that rollups.roll_up_of takes it.
+json_array(step, function, at, version, succeeded, failed, timed_out, crashed, throttled, missed, cold, json(durations))
+
+-- roll_ups_at --
+-- The roll-ups that there are at these places.
+SELECT json_group_array({roll_up}) FROM json_each(:places) AS place CROSS JOIN roll_ups
+WHERE step = json_extract(place.value, '$[0]') AND function = json_extract(place.value, '$[1]')
+    AND at = json_extract(place.value, '$[2]') AND version = json_extract(place.value, '$[3]');
+
+-- roll_ups_between --
+-- The roll-ups of some functions in a stretch of time.
+SELECT json_group_array({roll_up}) FROM roll_ups
+WHERE step = :step AND function IN (SELECT value FROM json_each(:functions)) AND at >= :since AND at < :until;
+
+-- ends_between --
+-- The same without the durations, all versions of a function together.
+SELECT json_group_array(json_array(step, function, at, '', succeeded, failed, timed_out, crashed, throttled, missed, cold, json('[]'))) FROM (
+    SELECT step, function, at, sum(succeeded) AS succeeded, sum(failed) AS failed, sum(timed_out) AS timed_out, sum(crashed) AS crashed,
+        sum(throttled) AS throttled, sum(missed) AS missed, sum(cold) AS cold
+    FROM roll_ups WHERE step = :step AND function IN (SELECT value FROM json_each(:functions)) AND at >= :since AND at < :until
+    GROUP BY function, at);
+
+-- keep_roll_up --
+-- A roll-up as it is now.
+INSERT INTO roll_ups (step, function, at, version, succeeded, failed, timed_out, crashed, throttled, missed, cold, durations)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (step, function, at, version) DO UPDATE SET succeeded = excluded.succeeded, failed = excluded.failed, timed_out = excluded.timed_out,
+    crashed = excluded.crashed, throttled = excluded.throttled, missed = excluded.missed, cold = excluded.cold, durations = excluded.durations;
+
+-- prune_roll_ups --
+-- Forget roll-ups that no chart needs any more.
+DELETE FROM roll_ups WHERE step = :step AND at < :before AND function IN (SELECT 0 UNION ALL SELECT id FROM functions);
+
+
+-- index_everything --
+-- All that has ended is to be indexed.
+INSERT OR IGNORE INTO unindexed (key) SELECT key FROM invocations WHERE status NOT IN (0, 1);
+
+-- note_unindexed --
+-- These have ended and are to be indexed.
+INSERT OR IGNORE INTO unindexed (key) SELECT key FROM ended WHERE number <= :last;
+
+-- next_unindexed --
+-- The next ones to be indexed: from which to which, and how many.
+SELECT min(key), max(key), count(*) FROM (SELECT key FROM unindexed ORDER BY key LIMIT :limit);
+
+-- forget_unindexed --
+-- These are indexed.
+DELETE FROM unindexed WHERE key <= :last;
+
+-- index_words_a --
+-- Index the words of a batch, where `a` is the index that is written.
+INSERT INTO words_a (rowid, text) {texts};
+
+-- index_words_b --
+-- Index the words of a batch, where `b` is the index that is written.
+INSERT INTO words_b (rowid, text) {texts};
+
+-- texts --
+-- All that may be sought in a batch, once more with its escapes as what they mean: Python is asked only where that takes more than one look.
+WITH batch AS MATERIALIZED (
+    SELECT hex(key) AS hex, summary || char(10) || CAST(event AS TEXT) || char(10) || coalesce(CAST(reply AS TEXT), '') || char(10) || coalesce(CAST(logs AS TEXT), '') AS text
+    FROM unindexed JOIN invocations USING (key) JOIN payloads USING (key) WHERE key <= :last ORDER BY key)
+SELECT {place}, CASE
+    WHEN instr(text, '\') = 0 THEN text
+    WHEN instr(text, '\u') OR instr(text, '\\') THEN spelled_out(CAST(text AS BLOB))
+    ELSE text || char(10) || replace(replace(replace(replace(replace(text, '\n', ' '), '\t', ' '), '\r', ' '), '\b', ' '), '\f', ' ') END
+FROM batch
+
+-- place --
+-- The first eight bytes of a key as a number: SQLite reads no hexadecimal digits but its own.
+(instr('123456789ABCDEF', substr(hex, 1, 1)) - 8 << 60) + (instr('123456789ABCDEF', substr(hex, 2, 1)) << 56) + (instr('123456789ABCDEF', substr(hex, 3, 1)) << 52)
++ (instr('123456789ABCDEF', substr(hex, 4, 1)) << 48) + (instr('123456789ABCDEF', substr(hex, 5, 1)) << 44) + (instr('123456789ABCDEF', substr(hex, 6, 1)) << 40)
++ (instr('123456789ABCDEF', substr(hex, 7, 1)) << 36) + (instr('123456789ABCDEF', substr(hex, 8, 1)) << 32) + (instr('123456789ABCDEF', substr(hex, 9, 1)) << 28)
++ (instr('123456789ABCDEF', substr(hex, 10, 1)) << 24) + (instr('123456789ABCDEF', substr(hex, 11, 1)) << 20) + (instr('123456789ABCDEF', substr(hex, 12, 1)) << 16)
++ (instr('123456789ABCDEF', substr(hex, 13, 1)) << 12) + (instr('123456789ABCDEF', substr(hex, 14, 1)) << 8) + (instr('123456789ABCDEF', substr(hex, 15, 1)) << 4)
++ instr('123456789ABCDEF', substr(hex, 16, 1))
+
+-- keep_places --
+-- Which keys the numbers of a batch stand for.
+INSERT OR IGNORE INTO places (place, key) SELECT {place}, key FROM (SELECT hex(key) AS hex, key FROM unindexed WHERE key <= :last);
+
+-- turns --
+-- Both indexes of words.
+SELECT name, first, last, written FROM turns;
+
+-- extend_turn --
+-- How far an index reaches now.
+UPDATE turns SET first = min(coalesce(first, :first), :first), last = max(coalesce(last, :last), :last) WHERE name = :name;
+
+-- empty_words_a --
+-- Forget all of index `a`.
+INSERT INTO words_a (words_a) VALUES ('delete-all');
+
+-- empty_words_b --
+-- Forget all of index `b`.
+INSERT INTO words_b (words_b) VALUES ('delete-all');
+
+-- forget_places --
+-- Forget the numbers of an index that was emptied.
+DELETE FROM places WHERE place <= :last;
+
+-- turn --
+-- The emptied index is written from now on.
+UPDATE turns SET written = name = :name, first = iif(name = :name, NULL, first), last = iif(name = :name, NULL, last);
+
+-- count_word --
+-- In how many records a word occurs, up to a limit.
+SELECT (SELECT count(*) FROM (SELECT 1 FROM words_a WHERE words_a MATCH :match LIMIT :most))
+    + (SELECT count(*) FROM (SELECT 1 FROM words_b WHERE words_b MATCH :match LIMIT :most));
+
+-- oldest --
+-- The oldest there is.
+SELECT min(key) FROM invocations;
 
 -- schedule_times --
 -- When each schedule is next due.

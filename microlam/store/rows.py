@@ -65,29 +65,6 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class InvocationFilter:
-    """Which invocations a list shows; what is None does not matter.
-
-    `function` is a name or an ARN. Every word of `q` must occur in the summary, event, reply, error or logs.
-    """
-
-    function: str | None = None
-    status: str | None = None
-    cause: str | None = None
-    version: str | None = None
-    qualifier: str | None = None
-    q: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Page:
-    """Some records, newest first, and the cursor that leads on; None: there are no more."""
-
-    records: tuple[Record, ...]
-    next: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectRow:
     """A file in a bucket, as it was when its last event was made."""
 
@@ -107,6 +84,25 @@ class Document:
     owner: str
     name: str
     body: Mapping[str, Any] = field(default_factory=dict)      # JSON
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """How many invocations of a function wait to be run, how many of them after a failure, and when the first is due."""
+
+    arn: str
+    pending: int
+    retries: int
+    due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """About how many invocations are on record, when the oldest was made, and the bytes on disk."""
+
+    invocations: int
+    oldest: datetime | None
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,23 +140,9 @@ def key_at(instant: datetime) -> bytes:
     return max(0, microseconds(instant) // 1000).to_bytes(6, "big")
 
 
-def spellings(words: str) -> str | None:
-    """The words of a search as LIKE patterns in JSON: for each word the ways it may be written in what is recorded."""
-    patterns = [sorted({_like(spelling) for spelling in _spellings(word)}) for word in words.split()]
-    return orjson.dumps(patterns).decode() if patterns else None
-
-
-def _spellings(word: str) -> set[str]:
-    # LIKE ignores the case of ASCII letters only, and json.dumps writes the others as \u escapes.
-    word = _text(word)
-    cases = {word, word.lower(), word.upper(), word.title()} if not word.isascii() else {word}
-    return cases | {json.dumps(case)[1:-1] for case in cases}
-
-
-def _like(word: str) -> str:
-    for special in "\\%_":
-        word = word.replace(special, "\\" + special)
-    return f"%{word}%"
+def key_instant(packed: bytes) -> datetime:
+    """When a key was made."""
+    return instant(int.from_bytes(packed[:6], "big") * 1000)
 
 
 def _text(text: str) -> str:
@@ -249,11 +231,6 @@ def document_row(document: Document) -> Row:
     return document.kind, document.owner, document.name, json.dumps(document.body)
 
 
-def status_number(status: str) -> int | None:
-    """How a status is stored; None where there is no such status."""
-    return _NUMBER.get(status)
-
-
 # ---- rows to values --------------------------------------------------------------------------------------------------
 
 def record_of(row: Row) -> Record:
@@ -286,6 +263,12 @@ def claimed(row: Row) -> Invocation:
         queued_at=record.queued_at, qualifier=record.qualifier, summary=record.summary, attempt=record.attempt,
         accepted_at=record.accepted_at, due_at=record.due_at, client_context=client_context, parent=record.parent,
     )
+
+
+def waiting_of(row: Row) -> Waiting:
+    """A row of `waiting`."""
+    arn, pending, retries, due_at = row
+    return Waiting(arn=arn, pending=pending, retries=retries, due_at=instant(due_at))
 
 
 def object_of(row: Row) -> ObjectRow:

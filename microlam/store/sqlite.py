@@ -1,9 +1,10 @@
 """SQLite as the store's database: open, read rows, write units, close. Nothing here knows what the rows mean.
 
-One connection writes and another reads, each on a thread of its own (aiosqlite's), so a long list never holds up a write.
+One connection writes and several read, each on a thread of its own (aiosqlite's): a long search holds up neither a write nor a page.
 """
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,43 +31,81 @@ _BATCHES = (128, 32, 8, 1)
 _INSERT = re.compile(r"(INSERT .*\sVALUES )(\(.*?\))(\s*(?:ON CONFLICT.*)?;)", re.DOTALL)
 
 
+# Threads that read; each is made when all the others are busy.
+_READERS = 4
+
+Function = Callable[..., Any]
+
+
 class Sqlite:
     """One database file."""
 
-    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, queries: Mapping[str, str]) -> None:
-        self._writer = writer
-        self._reader = reader
+    def __init__(self, path: Path, writer: aiosqlite.Connection, queries: Mapping[str, str], functions: Mapping[str, Function]) -> None:
+        self._path, self._writer, self._functions = path, writer, functions
+        self._beside: dict[str, Path] = {}
+        self._readers: list[aiosqlite.Connection] = []
+        self._unopened = _READERS
+        self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         self._queries = queries
         self._inserts = {name: match.groups() for name, query in queries.items() if (match := _INSERT.fullmatch(query))}
         self._returning = frozenset(name for name, query in queries.items() if re.search(r"\bRETURNING\b", query))
 
     @classmethod
-    async def open(cls, path: Path, queries: Mapping[str, str], migrations: Path) -> Self:
-        """Open the file, made or brought up to date by the numbered SQL files in `migrations`."""
+    async def open(
+        cls, path: Path, queries: Mapping[str, str], migrations: Path, *,
+        functions: Mapping[str, Function] | None = None, beside: Mapping[str, Path] | None = None,
+    ) -> Self:
+        """Open the file, made or brought up to date by the numbered SQL files in `migrations`.
+
+        Queries may call these Python functions; what is written may also be read from the files `beside` it, by name.
+        """
         try:
-            writer = await aiosqlite.connect(path, isolation_level=None)
+            writer = await _connect(path, functions or {}, {})
             try:
                 for pragma in _PRAGMAS:
                     await writer.execute_fetchall(f"PRAGMA {pragma}")
                 await _migrate(writer, path.parent, migrations)
-                reader = await aiosqlite.connect(path, isolation_level=None)
+                await _attach(writer, beside or {})
             except BaseException:
                 await writer.close()
                 raise
         except sqlite3.Error as error:
             raise SettingsError(reason=f"{path}: {error}") from error
-        return cls(writer, reader, queries)
+        return cls(path, writer, queries, functions or {})
+
+    def read_beside(self, name: str, path: Path) -> None:
+        """From now on queries may read another file as well."""
+        self._beside[name] = path
 
     async def rows(self, query: str, make: Callable[[Row], T], **parameters: Any) -> list[T]:
         """What a named query finds, each row made into a value off the event loop."""
-        return await _in_thread(self._reader, partial(self._read, query, make, parameters))
+        reader = await self._reader()
+        try:
+            return await _in_thread(reader, partial(self._read, query, make, parameters))
+        except asyncio.CancelledError:
+            await reader.interrupt()            # nobody waits for it any more
+            raise
+        finally:
+            self._idle.put_nowait(reader)
+
+    async def _reader(self) -> aiosqlite.Connection:
+        if not self._idle.empty() or not self._unopened:
+            return await self._idle.get()
+        self._unopened -= 1
+        try:
+            self._readers.append(reader := await _connect(self._path, self._functions, self._beside))
+        except sqlite3.Error as error:
+            self._unopened += 1
+            raise _unavailable(error) from error
+        return reader
 
     async def write(self, units: Sequence[Unit]) -> list[list[Row] | Exception]:
         """Commit the units together; each gives the rows that its last step returned, or why it alone was undone."""
         return await _in_thread(self._writer, partial(self._commit, units))
 
     async def close(self) -> None:
-        await self._reader.close()
+        for reader in self._readers:
+            await reader.close()
         await self._writer.close()
 
     # ---- on the connections' threads ----
@@ -148,6 +187,24 @@ async def _in_thread(connection: aiosqlite.Connection, work: Callable[[sqlite3.C
 
 def _unavailable(error: Exception) -> RecordUnavailable:
     return RecordUnavailable(reason=str(error) or type(error).__name__)
+
+
+async def _connect(path: Path, functions: Mapping[str, Function], beside: Mapping[str, Path]) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(path, isolation_level=None, uri=True)
+    try:
+        for name, function in functions.items():
+            await connection.create_function(name, -1, function, deterministic=True)
+        await _attach(connection, beside)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def _attach(connection: aiosqlite.Connection, files: Mapping[str, Path]) -> None:
+    for name, path in files.items():
+        # Read-only: else each transaction of ours would hold the other file as well.
+        await connection.execute_fetchall(f"ATTACH ? AS {name}", (f"{path.absolute().as_uri()}?mode=ro",))
 
 
 async def _migrate(writer: aiosqlite.Connection, folder: Path, migrations: Path) -> None:

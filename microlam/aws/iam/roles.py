@@ -8,7 +8,7 @@ from urllib.parse import quote
 from microlam.aws.call import Answers, Call
 from microlam.aws.iam.pages import paged, read_tags, tag_members
 from microlam.aws.protocol import Params
-from microlam.resources.policies import new_entity_id
+from microlam.resources.policies import OF_AWS, new_entity_id
 from microlam.resources.roles import SESSION_LONGEST, Role
 
 # ---- the roles themselves --------------------------------------------------------------------------------------------
@@ -82,7 +82,10 @@ async def list_instance_profiles_for_role(call: Call, params: Params) -> Params:
 # ---- their policies --------------------------------------------------------------------------------------------------
 
 async def attach_role_policy(call: Call, params: Params) -> Params:
-    await call.roles.attach(call.account, params["RoleName"], params["PolicyArn"])
+    policy = params["PolicyArn"]
+    if policy.startswith(OF_AWS) and await call.policies.get(policy) is None:
+        call.say(f"{policy} is none of the AWS-managed policies that are kept here: create a policy of your own that allows the same, and attach that")
+    await call.roles.attach(call.account, params["RoleName"], policy)
     return {}
 
 

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from microlam.aws.call import Answers, Call
@@ -18,7 +20,7 @@ async def create_function_url_config(call: Call, params: Params) -> Params:
     """Give a function or an alias an address."""
     target = await _existing(call, params)
     url = FunctionUrl(
-        id=url_id(target.arn, target.qualifier), auth=params["AuthType"], cors=params.get("Cors") or None, mode=params.get("InvokeMode"),
+        id=url_id(target.arn, target.qualifier), auth=params["AuthType"], cors=_read_cors(params.get("Cors")), mode=params.get("InvokeMode"),
         created=call.now, modified=call.now,
     )
     await call.attached.urls.create(target.arn, target.qualifier, url)
@@ -36,7 +38,7 @@ async def update_function_url_config(call: Call, params: Params) -> Params:
     target = await _existing(call, params)
     url = await _found(call, target)
     changes = {field: params[member] for member, field in (("AuthType", "auth"), ("InvokeMode", "mode")) if params.get(member)}
-    cors = (params["Cors"] or None) if "Cors" in params else url.cors
+    cors = _read_cors(params["Cors"]) if "Cors" in params else url.cors
     url = dataclasses.replace(url, **changes, cors=cors, modified=call.now)
     await call.attached.urls.keep(target.arn, target.qualifier, url)
     return _described(call, target, url)
@@ -66,6 +68,19 @@ OPERATIONS: Answers = {
 }
 
 
+# ---- CORS ------------------------------------------------------------------------------------------------------------
+
+_CORS = {
+    "AllowCredentials": "credentials", "AllowHeaders": "headers", "AllowMethods": "methods", "AllowOrigins": "origins", "ExposeHeaders": "exposed",
+    "MaxAge": "max_age",
+}
+
+
+def _read_cors(said: Params | None) -> Mapping[str, Any] | None:
+    """What was said of other sites' pages; None where that is nothing."""
+    return {name: (said or {})[member] for member, name in _CORS.items() if (said or {}).get(member) is not None} or None
+
+
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 async def _existing(call: Call, params: Params) -> Target:
@@ -87,7 +102,7 @@ def _described(call: Call, target: Target, url: FunctionUrl) -> Params:
         "FunctionUrl": address(call.origin, region_of(target.arn), url),
         "FunctionArn": target.invoked,
         "AuthType": url.auth,
-        "Cors": url.cors,
+        "Cors": url.cors and {member: url.cors[name] for member, name in _CORS.items() if name in url.cors},
         "CreationTime": _instant(url.created),
         "LastModifiedTime": _instant(url.modified),
         "InvokeMode": url.mode,

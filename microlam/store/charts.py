@@ -1,0 +1,91 @@
+"""Charts: what the roll-ups tell of the last hour, day and week. Every percentile is within 2 %."""
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import orjson
+
+from microlam.errors import InvalidParameter
+from microlam.store import rollups, rows
+from microlam.store.rollups import EVERYTHING, NOTHING, SPANS, Piece, Place, Series, Span, Totals
+from microlam.store.sqlite import Sqlite
+
+K = TypeVar("K")
+
+
+class Charts:
+    """Reads the roll-ups, with all that was recorded before it is asked."""
+
+    def __init__(self, database: Sqlite, settle: Callable[[], Awaitable[None]]) -> None:
+        self._database, self._settle = database, settle
+
+    async def series(self, span: str, now: datetime, function: str | None = None) -> Series:
+        """The invocations of the last "1h", "24h" or "7d": of one function (a name or an ARN) with each of its versions, or of all together."""
+        await self._settle()
+        chosen = _span(span)
+        functions = [EVERYTHING] if function is None else await self._database.rows("functions_named", lambda row: int(row[0]), function=function)
+        found = await self._stretch(_numbers(functions), chosen.step, *rollups.bounds(chosen, now))
+        return rollups.series(chosen, now, found, versions=function is not None)
+
+    async def by_function(self, span: str, now: datetime) -> dict[str, Series]:
+        """A small chart of each function (by its ARN) that was invoked in this time, the busiest first; only its totals tell durations."""
+        await self._settle()
+        chosen = _span(span)
+        arns = dict(await self._database.rows("functions", lambda row: (int(row[1]), str(row[0]))))
+        functions, (since, until) = _numbers(list(arns)), rollups.bounds(chosen, now)
+        points: dict[int, dict[int, Totals]] = {}
+        for place, totals in await self._roll_ups("ends_between", functions, chosen.step, since, until):
+            points.setdefault(place.function, {})[place.at] = totals
+        durations = await self._pieces(functions, rollups.pieces(rows.instant(since * 1_000_000), now, chosen.step), lambda place: place.function)
+        drawn = {arns[function]: rollups.sparkline(chosen, now, own, durations[function]) for function, own in points.items()}
+        return dict(sorted(drawn.items(), key=lambda item: -item[1].totals.invocations))
+
+    async def versions(self, function: str, since: datetime, now: datetime) -> dict[str, Totals]:
+        """What each version of a function did since an instant, such as the last change of its weights; nothing that started before counts."""
+        await self._settle()
+        functions = _numbers(await self._database.rows("functions_named", lambda row: int(row[0]), function=function))
+        stretches = rollups.pieces(since, now)
+        found = await self._pieces(functions, stretches, lambda place: place.version)
+        if stretches[0].step == 1:
+            for version, totals in (await self._first_second(functions, since, stretches[0].since)).items():
+                found[version] = rollups.summed([found.get(version, NOTHING), totals])
+        return dict(sorted(found.items()))
+
+    async def _pieces(self, functions: str, stretches: Iterable[Piece], key: Callable[[Place], K]) -> dict[K, Totals]:
+        """The totals of several stretches of time, by function or version."""
+        found: dict[K, list[Totals]] = {}
+        for piece in stretches:
+            for place, totals in await self._stretch(functions, *piece):
+                found.setdefault(key(place), []).append(totals)
+        return {name: rollups.summed(several) for name, several in found.items()}
+
+    async def _stretch(self, functions: str, step: int, since: int, until: int) -> list[tuple[Place, Totals]]:
+        return await self._roll_ups("roll_ups_between", functions, step, since, until)
+
+    async def _roll_ups(self, query: str, functions: str, step: int, since: int, until: int) -> list[tuple[Place, Totals]]:
+        [found] = await self._database.rows(
+            query, lambda row: [rollups.roll_up_of(row) for row in orjson.loads(row[0])], functions=functions, step=step, since=since, until=until,
+        )
+        return found
+
+    async def _first_second(self, functions: str, since: datetime, until: int) -> Mapping[str, Totals]:
+        """Before the first whole second: read from the records themselves, so that what follows a change at once counts at once."""
+        # A moment earlier by key: what was made before that instant may have started after it.
+        [found] = await self._database.rows(
+            "ended_between", lambda row: rollups.by_version(orjson.loads(row[0])), functions=functions,
+            since=rows.microseconds(since), until=until * 1_000_000, made_since=rows.key_at(since - timedelta(seconds=1)),
+            made_until=rows.key_at(rows.instant(until * 1_000_000)),
+        )
+        return found
+
+
+def _numbers(functions: Sequence[int]) -> str:
+    return orjson.dumps(functions).decode()
+
+
+def _span(name: str) -> Span:
+    if name not in SPANS:
+        raise InvalidParameter(reason=f"span is {name[:40]!r}; it must be one of {', '.join(SPANS)}.")
+    return SPANS[name]
