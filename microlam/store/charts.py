@@ -25,48 +25,52 @@ class Charts:
         """The invocations of the last "1h", "24h" or "7d": of one function (a name or an ARN) with each of its versions, or of all together."""
         await self._settle()
         chosen = _span(span)
-        functions = [EVERYTHING] if function is None else await self._database.rows("functions_named", lambda row: int(row[0]), function=function)
-        found = await self._stretch(_numbers(functions), chosen.step, *rollups.bounds(chosen, now))
-        return rollups.series(chosen, now, found, versions=function is not None)
+        stretch = Piece(chosen.step, *rollups.bounds(chosen, now))
+        if function is None:
+            return rollups.series(chosen, now, await self._roll_ups("roll_ups_of_all", _numbers([EVERYTHING]), stretch))
+        functions = await self._functions_named(function)
+        whole = await self._roll_ups("roll_ups_of_all", functions, stretch)
+        return rollups.series(chosen, now, whole, await self._roll_ups("ends_of_versions", functions, stretch))
 
     async def by_function(self, span: str, now: datetime) -> dict[str, Series]:
         """A small chart of each function (by its ARN) that was invoked in this time, the busiest first; only its totals tell durations."""
         await self._settle()
         chosen = _span(span)
         arns = dict(await self._database.rows("functions", lambda row: (int(row[1]), str(row[0]))))
-        functions, (since, until) = _numbers(list(arns)), rollups.bounds(chosen, now)
+        functions, stretch = _numbers(list(arns)), Piece(chosen.step, *rollups.bounds(chosen, now))
         points: dict[int, dict[int, Totals]] = {}
-        for place, totals in await self._roll_ups("ends_between", functions, chosen.step, since, until):
+        for place, totals in await self._roll_ups("ends_of_all", functions, stretch):
             points.setdefault(place.function, {})[place.at] = totals
-        durations = await self._pieces(functions, rollups.pieces(rows.instant(since * 1_000_000), now, chosen.step), lambda place: place.function)
+        stretches = rollups.pieces(rows.instant(stretch.since * 1_000_000), now, chosen.step)
+        durations = await self._sums("roll_ups_of_all", functions, stretches, lambda place: place.function)
         drawn = {arns[function]: rollups.sparkline(chosen, now, own, durations[function]) for function, own in points.items()}
         return dict(sorted(drawn.items(), key=lambda item: -item[1].totals.invocations))
 
     async def versions(self, function: str, since: datetime, now: datetime) -> dict[str, Totals]:
         """What each version of a function did since an instant, such as the last change of its weights; nothing that started before counts."""
         await self._settle()
-        functions = _numbers(await self._database.rows("functions_named", lambda row: int(row[0]), function=function))
-        stretches = rollups.pieces(since, now)
-        found = await self._pieces(functions, stretches, lambda place: place.version)
+        functions, stretches = await self._functions_named(function), rollups.pieces(since, now)
+        found = await self._sums("roll_ups_of_versions", functions, stretches, lambda place: place.version)
         if stretches[0].step == 1:
             for version, totals in (await self._first_second(functions, since, stretches[0].since)).items():
                 found[version] = rollups.summed([found.get(version, NOTHING), totals])
         return dict(sorted(found.items()))
 
-    async def _pieces(self, functions: str, stretches: Iterable[Piece], key: Callable[[Place], K]) -> dict[K, Totals]:
+    async def _functions_named(self, function: str) -> str:
+        return _numbers(await self._database.rows("functions_named", lambda row: int(row[0]), function=function))
+
+    async def _sums(self, query: str, functions: str, stretches: Iterable[Piece], key: Callable[[Place], K]) -> dict[K, Totals]:
         """The totals of several stretches of time, by function or version."""
         found: dict[K, list[Totals]] = {}
-        for piece in stretches:
-            for place, totals in await self._stretch(functions, *piece):
+        for stretch in stretches:
+            for place, totals in await self._roll_ups(query, functions, stretch):
                 found.setdefault(key(place), []).append(totals)
         return {name: rollups.summed(several) for name, several in found.items()}
 
-    async def _stretch(self, functions: str, step: int, since: int, until: int) -> list[tuple[Place, Totals]]:
-        return await self._roll_ups("roll_ups_between", functions, step, since, until)
-
-    async def _roll_ups(self, query: str, functions: str, step: int, since: int, until: int) -> list[tuple[Place, Totals]]:
+    async def _roll_ups(self, query: str, functions: str, stretch: Piece) -> list[tuple[Place, Totals]]:
         [found] = await self._database.rows(
-            query, lambda row: [rollups.roll_up_of(row) for row in orjson.loads(row[0])], functions=functions, step=step, since=since, until=until,
+            query, lambda row: [rollups.roll_up_of(row) for row in orjson.loads(row[0])],
+            functions=functions, step=stretch.step, since=stretch.since, until=stretch.until,
         )
         return found
 

@@ -44,7 +44,7 @@ def percentile(histogram: Histogram, share: float) -> float | None:
     if not histogram:
         return None
     buckets = sorted(histogram)
-    sums = list(accumulate(histogram[bucket] for bucket in buckets))
+    sums = list(accumulate(map(histogram.__getitem__, buckets)))
     return middle(buckets[bisect_left(sums, max(1, math.ceil(share * sums[-1])))])
 
 
@@ -54,4 +54,4 @@ def from_json(numbers: Sequence[int]) -> Histogram:
 
 
 def to_json(histogram: Histogram) -> list[int]:
-    return list(chain.from_iterable(histogram.items()))
+    return list(chain.from_iterable(sorted(histogram.items())))

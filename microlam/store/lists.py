@@ -87,7 +87,8 @@ class Lists:
         if self._index and sought and plan.query not in ("list_status", "list_live"):
             plan = _Plan("list_words")
             parameters |= {"match": await self._index.match(sought), "after": max(parameters["after"], await self._index.oldest())}
-        chunk = limit + 1 if plan.alone else max(CANDIDATES, limit + 1)
+        # By words most of what is looked at fits, and looking into payloads costs more; so it begins with few.
+        chunk = limit + 1 if plan.alone or plan.query == "list_words" else max(CANDIDATES, limit + 1)
         while True:
             bounds = {"before": before, "before_place": place(before), "after_place": place(parameters["after"])}
             examined, last, records = await self._candidates(plan.query, parameters | bounds | {"chunk": chunk, "limit": limit + 1 - len(found)})
@@ -98,7 +99,7 @@ class Lists:
                 return Page(records=tuple(found))
             if time.monotonic() > deadline:
                 return Page(records=tuple(found), next=rows.key_text(last), unfinished=True)
-            before = last
+            before, chunk = last, max(CANDIDATES, limit + 1)
 
     async def _candidates(self, query: str, parameters: Mapping[str, Any]) -> tuple[int, bytes, list[Record]]:
         found = await self._database.rows(query, lambda row: (row[0], row[1], None if row[2] is None else rows.record_of(row[2:])), **parameters)

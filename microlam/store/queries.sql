@@ -153,8 +153,8 @@ WITH candidates AS MATERIALIZED (
 {candidates_that_match};
 
 -- in_places --
--- The same as `between`, for rows of the index.
-rowid <= :before_place AND rowid >= :after_place ORDER BY rowid DESC LIMIT :chunk
+-- The same as `between`, for rows of an index; one more, since the first may be where the page before this one ended.
+rowid <= :before_place AND rowid >= :after_place ORDER BY rowid DESC LIMIT :chunk + 1
 
 -- between --
 -- From the page's start back to the filter's.
@@ -321,28 +321,39 @@ SELECT {ended_by_second};
 -- These are counted.
 DELETE FROM ended WHERE number <= :last;
 
--- roll_up --
--- A roll-up as JSON, in the order that rollups.roll_up_of takes it.
-json_array(step, function, at, version, succeeded, failed, timed_out, crashed, throttled, missed, cold, json(durations))
+-- roll_ups --
+-- Roll-ups as JSON, in the order that rollups.roll_up_of takes each.
+SELECT json_group_array(json_array(step, function, at, version, succeeded, failed, timed_out, crashed, throttled, missed, cold, json(durations)))
+
+-- ends --
+-- The same without the durations, which are most of it.
+SELECT json_group_array(json_array(step, function, at, version, succeeded, failed, timed_out, crashed, throttled, missed, cold, json('[]')))
+
+-- in_stretch --
+-- The roll-ups of some functions in a stretch of time.
+FROM roll_ups WHERE step = :step AND function IN (SELECT value FROM json_each(:functions)) AND at >= :since AND at < :until
 
 -- roll_ups_at --
 -- The roll-ups that there are at these places.
-SELECT json_group_array({roll_up}) FROM json_each(:places) AS place CROSS JOIN roll_ups
+{roll_ups} FROM json_each(:places) AS place CROSS JOIN roll_ups
 WHERE step = json_extract(place.value, '$[0]') AND function = json_extract(place.value, '$[1]')
     AND at = json_extract(place.value, '$[2]') AND version = json_extract(place.value, '$[3]');
 
--- roll_ups_between --
--- The roll-ups of some functions in a stretch of time.
-SELECT json_group_array({roll_up}) FROM roll_ups
-WHERE step = :step AND function IN (SELECT value FROM json_each(:functions)) AND at >= :since AND at < :until;
+-- roll_ups_of_all --
+-- Those of all versions together.
+{roll_ups} {in_stretch} AND version = '*';
 
--- ends_between --
--- The same without the durations, all versions of a function together.
-SELECT json_group_array(json_array(step, function, at, '', succeeded, failed, timed_out, crashed, throttled, missed, cold, json('[]'))) FROM (
-    SELECT step, function, at, sum(succeeded) AS succeeded, sum(failed) AS failed, sum(timed_out) AS timed_out, sum(crashed) AS crashed,
-        sum(throttled) AS throttled, sum(missed) AS missed, sum(cold) AS cold
-    FROM roll_ups WHERE step = :step AND function IN (SELECT value FROM json_each(:functions)) AND at >= :since AND at < :until
-    GROUP BY function, at);
+-- roll_ups_of_versions --
+-- Those of each version.
+{roll_ups} {in_stretch} AND version <> '*';
+
+-- ends_of_all --
+-- Those of all versions together, without durations.
+{ends} {in_stretch} AND version = '*';
+
+-- ends_of_versions --
+-- Those of each version, without durations.
+{ends} {in_stretch} AND version <> '*';
 
 -- keep_roll_up --
 -- A roll-up as it is now.

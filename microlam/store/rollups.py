@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -20,6 +20,7 @@ from microlam.store.rows import instant, microseconds
 
 ENDS = STATUSES[2:]
 EVERYTHING = 0                      # the function that stands for all of them
+ALL = "*"                           # the version that stands for all of them
 HOUR, DAY = 3600, 86_400
 # Seconds of a step, and for how many seconds its roll-ups are kept. Single seconds are for what was just changed.
 STEPS: Mapping[int, int] = {1: HOUR // 2, 60: DAY + 2 * HOUR, 900: 8 * DAY, 7200: 35 * DAY}
@@ -82,7 +83,10 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """A chart's data: a point for every `step` seconds, oldest first; the last one is not over yet. `versions` draws each version's own."""
+    """A chart's data: a point for every `step` seconds, oldest first; the last one is not over yet.
+
+    `versions` draws each version's own points, which tell no durations.
+    """
 
     step: int
     points: tuple[Point, ...]
@@ -109,6 +113,9 @@ class Place(NamedTuple):
     version: str
 
 
+RollUps: TypeAlias = Iterable[tuple[Place, Totals]]
+
+
 def summed(totals: Iterable[Totals]) -> Totals:
     """All of them together."""
     several = list(totals)
@@ -129,7 +136,8 @@ def counted(rows: Iterable[Row], newest: int) -> dict[Place, Totals]:
         at, function, version, totals = row[0], row[1], row[2], _totals(row)
         for step, kept in STEPS.items():
             if at > newest - kept:
-                for place in (Place(step, function, at - at % step, version), Place(step, EVERYTHING, at - at % step, "")):
+                start = at - at % step
+                for place in (Place(step, function, start, version), Place(step, function, start, ALL), Place(step, EVERYTHING, start, ALL)):
                     added.setdefault(place, []).append(totals)
     return {place: summed(totals) for place, totals in added.items()}
 
@@ -165,18 +173,19 @@ def bounds(span: Span, now: datetime) -> tuple[int, int]:
     return until - span.step * span.points, until
 
 
-def series(span: Span, now: datetime, roll_ups: Iterable[tuple[Place, Totals]], *, versions: bool) -> Series:
-    """A chart of these roll-ups; with each version's own where that is wanted."""
+def series(span: Span, now: datetime, roll_ups: RollUps, versions: RollUps = ()) -> Series:
+    """A chart of these roll-ups, and of each version's."""
     by_time: dict[int, list[Totals]] = {}
-    by_version: dict[str, dict[int, Totals]] = {}
     for place, totals in roll_ups:
         by_time.setdefault(place.at, []).append(totals)
+    by_version: dict[str, dict[int, Totals]] = {}
+    for place, totals in versions:
         by_version.setdefault(place.version, {})[place.at] = totals
     points = {at: summed(several) for at, several in by_time.items()}
     times = range(*bounds(span, now), span.step)
     return Series(
         step=span.step, points=_points(times, points), totals=summed(points.values()),
-        versions={version: _points(times, found) for version, found in by_version.items()} if versions else {},
+        versions={version: _points(times, found) for version, found in by_version.items()},
     )
 
 

@@ -16,7 +16,7 @@ END;
 
 INSERT INTO ended (key) SELECT key FROM invocations WHERE status NOT IN (0, 1);
 
--- How many invocations of a version started within `step` seconds from `at` (seconds since 1970), by how they ended; function 0 stands for all.
+-- How many invocations of a version started within `step` seconds from `at` (seconds since 1970), by how they ended; function 0 and version * stand for all.
 -- `durations` is a histogram as JSON (histogram.py): a bucket and its count, another bucket and its count.
 CREATE TABLE roll_ups (
     step      INTEGER NOT NULL,
