@@ -20,8 +20,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-pytest_plugins = ["pytester"]
-
 T = TypeVar("T")
 WAIT = 30.0     # seconds until a test gives up on something that must come
 
