@@ -208,6 +208,7 @@ class Named(TypedDict, total=False):
     port: int
     data: str | Path
     env_vars: str | Path
+    seed: int
     buckets: str | Path
     requirements: str | Path
     region: str

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,13 @@ async def test_the_api_shows_them_and_leaves_them_to_the_host(tmp_path: Path) ->
             assert client.get_function_configuration(FunctionName="greet")["Handler"].endswith("greet")
             assert [version["Version"] for version in client.list_versions_by_function(FunctionName="greet")["Versions"]] == ["$LATEST", "1"]
             refused = []
-            for call in (
+            calls: list[Callable[[], object]] = [
                 lambda: client.publish_version(FunctionName="greet"),
                 lambda: client.delete_function(FunctionName="greet"),
                 lambda: client.delete_function(FunctionName="greet", Qualifier="1"),
                 lambda: client.update_function_configuration(FunctionName="greet", Timeout=9),
-            ):
+            ]
+            for call in calls:
                 with pytest.raises(ClientError) as error:
                     call()
                 refused.append(str(error.value))
@@ -123,7 +125,7 @@ async def test_what_cannot_be_registered_is_said(tmp_path: Path) -> None:
     lam = microlam.Microlam(tmp_path, data=tmp_path / ".data")
     for settings, reason in (({"timeout": 0}, "timeout"), ({"http": "GET"}, "GET"), ({"version": "x"}, "version"), ({"tmeout": 1}, "timeout")):
         with pytest.raises(InvalidParameter, match=reason):
-            lam.function("greet", handler=print, **settings)  # type: ignore[arg-type]
+            lam.function("greet", handler=print, **settings)
     with pytest.raises(InvalidParameter, match="64 letters"):
         lam.function("no name", handler=print)
     lam.function("hello", handler=print)
