@@ -130,6 +130,8 @@ class Microlam:
         return register
 
     def _invocation(self, name: str, event: object, qualifier: str | None, *, accepted: bool = False) -> Invocation:
+        if not self.running:
+            raise RuntimeError("This Microlam does not run. Enter it first: async with lam")
         read = read_function_name(name)
         if read is None:
             raise InvalidParameter(reason=f"{name!r} does not name a function.")
@@ -160,8 +162,10 @@ class Microlam:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self.running = False
-        await self._life.aclose()
+        try:
+            await self._life.aclose()
+        finally:
+            self.running = False
 
     async def drain(self) -> None:
         """Claim nothing more, and wait for what runs: `drain` seconds at most, and only once."""

@@ -255,6 +255,8 @@ async def test_it_says_at_once_what_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(FolderMissing):
         async with microlam.Microlam(tmp_path / "nowhere"):
             pass
+    with pytest.raises(RuntimeError, match="does not run"):
+        await microlam.Microlam(tmp_path, data=tmp_path / ".data").invoke("hello")
     async with microlam.Microlam(tmp_path, data=tmp_path / ".data") as lam:
         for call in (lam.invoke, lam.enqueue):
             with pytest.raises(FunctionNotFound, match="function:hello"):

@@ -370,7 +370,7 @@ class Processes:
 
     def started(self, worker: Worker) -> None:
         """A worker's process is there."""
-        if self._groups is not None and not worker.over:
+        if self._groups is not None and not worker.over and not worker.place.attached:      # a debugger takes more than most functions
             group = self._groups.group(worker.place.number)
             if group.hold(worker.pid, worker.version.memory * MEGABYTE):
                 worker.group = group
@@ -446,7 +446,7 @@ class Processes:
             held = memory.held_by(families.get(worker.pid, ()), limit)
             worker.peak = max(worker.peak, held)
             if worker.place.attached:
-                continue        # a debugger takes more than most functions
+                continue
             if held > limit or (worker.group is not None and worker.group.overrun()):
                 worker.kill()
         if self._long:
