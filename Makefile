@@ -3,13 +3,22 @@ PYTHON ?= $(firstword $(shell for python in python3 python3.14 python3.13 python
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python; done))
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: dev test lint bench clean
+.PHONY: dev test chromium lint bench clean
 
 dev: .venv/installed
 	.venv/bin/microlam dev sample_functions
 
-test: .venv/installed-test
+test: .venv/installed-test chromium
 	.venv/bin/python -m pytest
+
+# The browser tests drive a Chromium or Chrome: one that is here, else the one that apt-get brings.
+SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+chromium: .venv/installed-test
+	@.venv/bin/python -m tests.browser.chromium >/dev/null || { \
+		{ command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || [ -n "$(SUDO)" ]; }; } || \
+			{ echo "The browser tests need a Chromium or Chrome. Install one, or name it: make test CHROMIUM=/path/to/chrome" >&2; exit 1; }; \
+		echo "Installing Chromium for the browser tests (once)"; \
+		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends chromium; }
 
 lint: .venv/installed-lint
 	.venv/bin/ruff check .

@@ -63,10 +63,10 @@ PAYLOADS = """
 INSERT INTO payloads (key, event, reply, logs, log_stream, runtime)
 """ + FACTS + """
 SELECT key,
-    printf('{"version":"2.0","rawPath":"/%s/%d","headers":{"accept":"*/*","user-agent":"curl/8.5"},"customer":"c%d","order":%d,"word":"w%d"%s}',
-        city, n % 50000, c % 100000, n, b % 20000, iif(n % (:total / 100) = 77, ',"note":"needle"', '')),
-    iif(status = 2, '{"statusCode":200,"body":"{\\"ok\\":true}"}', '{"errorType":"KeyError","errorMessage":"total"}'),
-    printf('INFO stored order %d for c%d in %s', n, c % 100000, city), '2026/11/23/[$LATEST]0123456789abcdef', 'Python 3.11.7'
+    CAST(printf('{"version":"2.0","rawPath":"/%s/%d","headers":{"accept":"*/*","user-agent":"curl/8.5"},"customer":"c%d","order":%d,"word":"w%d"%s}',
+        city, n % 50000, c % 100000, n, b % 20000, iif(n % (:total / 100) = 77, ',"note":"needle"', '')) AS BLOB),
+    CAST(iif(status = 2, '{"statusCode":200,"body":"{\\"ok\\":true}"}', '{"errorType":"KeyError","errorMessage":"total"}') AS BLOB),
+    CAST(printf('INFO stored order %d for c%d in %s', n, c % 100000, city) AS BLOB), '2026/11/23/[$LATEST]0123456789abcdef', 'Python 3.11.7'
 FROM facts
 """
 

@@ -27,6 +27,7 @@ from microlam.functions import Functions, Hosted, HostedSettings, read_hosted
 from microlam.hooks import Hook
 from microlam.invoke import Invoker
 from microlam.model import EVENT_PAYLOAD_LIMIT, SYNC_PAYLOAD_LIMIT, Invocation, Outcome, Retry, Version, function_arn, new_id, read_function_name
+from microlam.pauses import Pauses
 from microlam.resources.attached import Attached
 from microlam.resources.buckets import Buckets, bucket_folder
 from microlam.resources.layers import Layers
@@ -197,6 +198,8 @@ class Microlam:
         for executor in self.executors.values():
             life.push_async_callback(executor.close)
         self.triggers = Triggers()
+        self.pauses = Pauses(self.store, self.triggers)
+        await self.pauses.load()
         self.layers, self.attached = Layers(self.store, settings.data / "layers"), Attached(self.store)
         self.functions = Functions(
             self.folder, settings.data, store=self.store, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,

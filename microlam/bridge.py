@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -72,9 +72,10 @@ class Asgi:
         root = scope.get("root_path", "").rstrip("/")
         faces = self._faces_under(root)
         async with _request(scope, root, receive, send) as request:
-            response = await faces.serve(request)
-            await response.prepare(request)
-            await response.write_eof()
+            with suppress(ConnectionResetError):        # the client has left
+                response = await faces.serve(request)
+                await response.prepare(request)
+                await response.write_eof()
 
     def _faces_under(self, root: str) -> Faces:
         if not self._lam.running:
@@ -117,17 +118,16 @@ async def _refuse(send: Send) -> None:
 async def _request(scope: Scope, root: str, receive: Receive, send: Send) -> AsyncIterator[web.BaseRequest]:
     """The request as our faces know it; its body comes as they read it."""
     loop, head = asyncio.get_running_loop(), _head(scope, root)
-    connection, body, feeding = _Connection(loop, scope), EMPTY_PAYLOAD, None
+    connection, body = _Connection(loop, scope, receive), EMPTY_PAYLOAD
     if _may_have_body(scope, head):
-        body = StreamReader(connection, _BUFFER, loop=loop)
-        feeding = asyncio.create_task(connection.feed(body, receive))
+        body = connection.body = StreamReader(connection, _BUFFER, loop=loop)
+        connection.listen()
     task = cast("asyncio.Task[None]", asyncio.current_task())
     try:
         # An Application's request, though there is none: the server, not we, writes what it gets. What stands for the connection has all that it asks.
-        yield web.Request(head, body, cast(web.RequestHandler, connection), _Writer(send), task, loop, scheme=scope.get("scheme"))
+        yield web.Request(head, body, cast(web.RequestHandler, connection), _Writer(send, connection), task, loop, scheme=scope.get("scheme"))
     finally:
-        if feeding is not None:
-            feeding.cancel()
+        connection.leave()
 
 
 def _head(scope: Scope, root: str) -> RawRequestMessage:
@@ -157,14 +157,18 @@ def _target(scope: Scope, root: str) -> str:
 
 
 class _Connection(BaseProtocol):
-    """What stands for the connection: who is at its other end, on which address it came in, and the body that it brings."""
+    """What stands for the connection: who is at its other end, on which address it came in, the body that it brings, and whether it still is."""
 
     ssl_context = None
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, scope: Scope) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, scope: Scope, receive: Receive) -> None:
         super().__init__(loop)
         peer, own = scope.get("client"), scope.get("server")
         self.peername, self.sockname = tuple(peer) if peer else None, tuple(own) if own else None
+        self.body: StreamReader | None = None
+        self.left = False           # the client has
+        self._receive = receive
+        self._listening: asyncio.Task[None] | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.connection_made(asyncio.Transport({"peername": self.peername, "sockname": self.sockname}))
@@ -175,19 +179,31 @@ class _Connection(BaseProtocol):
     def resume_reading(self, resume_parser: bool = True) -> None:
         self._flowing.set()
 
-    async def feed(self, body: StreamReader, receive: Receive) -> None:
-        """Bring the body, as fast as it is read."""
-        more = True
-        while more:
-            await self._flowing.wait()
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                body.set_exception(web.RequestPayloadError("The client has left."))
-                return
-            if message.get("body"):
-                body.feed_data(message["body"])
-            more = message.get("more_body", False)
-        body.feed_eof()
+    def listen(self) -> None:
+        """From now on hear what the client sends, and when it leaves."""
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen())
+
+    def leave(self) -> None:
+        """Hear no more."""
+        if self._listening is not None:
+            self._listening.cancel()
+
+    async def _listen(self) -> None:
+        while (message := await self._receive())["type"] != "http.disconnect":
+            if self.body is not None and not self.body.is_eof():
+                self._feed(self.body, message)
+                await self._flowing.wait()      # no faster than it is read
+        self.left = True
+        if self.body is not None and not self.body.is_eof():
+            self.body.set_exception(web.RequestPayloadError("The client has left."))
+
+    @staticmethod
+    def _feed(body: StreamReader, message: Message) -> None:
+        if message.get("body"):
+            body.feed_data(message["body"])
+        if not message.get("more_body", False):
+            body.feed_eof()
 
 
 # ---- out -------------------------------------------------------------------------------------------------------------
@@ -195,8 +211,8 @@ class _Connection(BaseProtocol):
 class _Writer(AbstractStreamWriter):
     """What a response writes, as ASGI messages. The server has a Date and a Server header of its own."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, connection: _Connection) -> None:
+        self._send, self._connection = send, connection
         self._ended = False
 
     async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
@@ -204,6 +220,9 @@ class _Writer(AbstractStreamWriter):
         await self._send({"type": "http.response.start", "status": int(status_line.split(" ", 2)[1]), "headers": sent})
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        self._connection.listen()
+        if self._connection.left:
+            raise ConnectionResetError("the client has left")
         if chunk:
             self.output_size += len(chunk)
             await self._send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})

@@ -48,6 +48,10 @@ def setup(
             yield
             mounted.clear()
 
+    async def stop(app: web.Application) -> None:
+        for faces in mounted:
+            faces.close()       # the host's server waits for the streams
+
     async def serve(request: web.Request) -> web.StreamResponse:
         if guard is not None and not await _lets_in(guard, request):
             raise web.HTTPForbidden
@@ -61,6 +65,7 @@ def setup(
     for resource in resources.values():
         resource.add_route("*", serve)
     app.cleanup_ctx.append(life)
+    app.on_shutdown.append(stop)
     return lam
 
 

@@ -17,7 +17,7 @@
     │   └── ReserveUsedUp      none of those reserved for the function
     ├── RecordUnavailable      the data folder takes nothing now: a full disk, a file that went away
     ├── Refused                a request the guard turns away
-    │   └── TokenNeeded
+    │   └── TokenNeeded · WrongToken · ReadOnly
     └── CallFailed             a running server did not do what the command line asked of it
 
 A handler's own failure is never one of these: it is an Outcome.
@@ -201,6 +201,14 @@ class TokenNeeded(Refused):
     """This server's admin asks for its token. Send it as `Authorization: Bearer TOKEN`, or give the command line --admin-token."""
 
     status = 401
+
+
+class WrongToken(TokenNeeded):
+    """That is not the token this server was started with."""
+
+
+class ReadOnly(Refused):
+    """The read-only token may look and change nothing. Log in with the admin token for this."""
 
 
 class CallFailed(MicrolamError):

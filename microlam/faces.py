@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from microlam import __version__
 from microlam.admin import Admin
 from microlam.aws import Wire
 from microlam.aws.call import Parts
@@ -36,10 +35,7 @@ class Faces:
         def guard(secret: object) -> Guard:
             return Guard(bind=settings.host, allowed_hosts=settings.allowed_host, any_host=guarded, elsewhere=bool(not hosted or guarded or secret))
 
-        self.admin = None if admin is None else Admin(
-            lam.functions, lam.triggers, lam.store, lam.invoker, lam.schedules, lam.buckets, folder=lam.folder, version=__version__,
-            guard=guard(settings.admin_token), admin_token=settings.admin_token, clock=lam.clock, prefix=admin,
-        )
+        self.admin = None if admin is None else Admin(lam, guard=guard(settings.admin_token), prefix=admin)
         self.wire = None if aws is None else Wire(
             _parts(lam), region=settings.region, account=settings.account, guard=guard(keys), credentials=lam.credentials, keys=keys, say=lam.say,
             prefix=aws,
@@ -48,6 +44,11 @@ class Faces:
             lam.functions, lam.triggers, lam.invoker, prefix=functions, error_page=self.admin.error_page if self.admin else None, clock=lam.clock,
             cancelling=cancelling,
         )
+
+    def close(self) -> None:
+        """End what would not end by itself: the streams of those who look on."""
+        if self.admin is not None:
+            self.admin.close()
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, to the face that it is for."""

@@ -270,6 +270,12 @@ class Invoker:
         """What workers have now."""
         return tuple(self._running.values())
 
+    def caller(self, trace: str) -> str | None:
+        """The invocation whose handler sends this `X-Amzn-Trace-Id`, while it runs: its root ends as the request id does."""
+        digits = trace.partition("Root=1-")[2][9:33]
+        ids = (running.invocation.id for running in self._running.values()) if len(digits) == 24 else ()
+        return next((id for id in ids if id.replace("-", "").endswith(digits)), None)
+
     def note_running(self, longer_than: float = 0.0) -> None:
         """Put what runs on record before it has ended, so that a list shows it."""
         now = monotonic()

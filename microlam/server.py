@@ -34,7 +34,8 @@ async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:
 
 
 async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, url: str, stopping: asyncio.Event) -> None:
-    server = low_level(Faces(lam).serve)
+    faces = Faces(lam)
+    server = low_level(faces.serve)
     sockets = await asyncio.get_running_loop().create_server(server, sock=listening, backlog=1024)
     terminal.show_banner(
         lam.folder, url, lam.functions.all(), version=__version__, next_times=lam.schedules.next_times(), buckets=lam.buckets.places(),
@@ -42,6 +43,7 @@ async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, ur
     )
     await stopping.wait()
     sockets.close()
+    faces.close()
     await lam.drain()
     await server.shutdown(0.1)
 

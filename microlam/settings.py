@@ -131,6 +131,7 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
     "who may use it": (
         Setting("allowed_host", (), "Further host name by which the admin and the AWS API may be called; may be repeated", TEXTS),
         Setting("admin_token", None, "Token the admin asks for (Authorization: Bearer …); needed on an address other than loopback", SECRET, secret=True),
+        Setting("read_only_token", None, "Token with which one may look at everything in the admin and change nothing", SECRET, secret=True),
         Setting("access_key", None, "Access key whose signature the AWS API asks for; needed on an address other than loopback", SECRET),
         Setting("secret_key", None, "The secret of the access key", SECRET, secret=True),
     ),
@@ -179,6 +180,7 @@ class Settings:
     poll: bool
     allowed_host: tuple[str, ...]
     admin_token: str | None = field(repr=False)
+    read_only_token: str | None = field(repr=False)
     access_key: str | None
     secret_key: str | None = field(repr=False)
     executor: str
@@ -216,6 +218,7 @@ class Named(TypedDict, total=False):
     poll: bool
     allowed_host: Sequence[str]
     admin_token: str
+    read_only_token: str
     access_key: str
     secret_key: str
     executor: str
@@ -301,6 +304,8 @@ def _check_together(settings: Settings) -> None:
     if (settings.access_key is None) != (settings.secret_key is None):
         given, other = ("access_key", "--secret-key") if settings.secret_key is None else ("secret_key", "--access-key")
         raise SettingsError(reason=f"{given}, from {settings.origins[given]}, is one half of a pair: set {other} too.")
+    if settings.read_only_token is not None and settings.admin_token is None:
+        raise SettingsError(reason=f"read_only_token, from {settings.origins['read_only_token']}, needs --admin-token: without it everybody may change things.")
     may_start(settings.host, settings.admin_token, settings.access_key, settings.secret_key)
 
 

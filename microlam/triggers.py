@@ -5,7 +5,8 @@ Decorators, `microlam.toml` and whoever comes later write here; sources and the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import chain
 
@@ -17,20 +18,39 @@ class Triggers:
     """All triggers, by function; tables for those who match against them are made once a change."""
 
     def __init__(self) -> None:
-        self._by_function: dict[str, tuple[Trigger, ...]] = {}
+        self._declared: dict[str, tuple[Trigger, ...]] = {}
+        self._by_function: dict[str, tuple[Trigger, ...]] = {}         # as they are in force: some of those declared may be paused
+        self._paused: set[str] = set()
         self._routes: RouteTable | None = None
         self._subscribers: list[asyncio.Event] = []
 
     def replace(self, arn: str, triggers: Sequence[Trigger]) -> None:
         """Make these all the triggers of one function; none where it is gone."""
-        if self._by_function.get(arn, ()) == tuple(triggers):
+        if self._declared.get(arn, ()) == tuple(triggers):
             return
-        self._by_function[arn] = tuple(triggers)
+        self._declared[arn] = tuple(triggers)
         if not triggers:
-            del self._by_function[arn]
+            del self._declared[arn]
+        self._settle()
+
+    def pause(self, ids: Iterable[str]) -> None:
+        """Let the triggers with these ids lead nowhere, whoever declares them and however often."""
+        self._paused.update(ids)
+        self._settle()
+
+    def resume(self, ids: Iterable[str]) -> None:
+        """Let the triggers with these ids lead to their functions again."""
+        self._paused.difference_update(ids)
+        self._settle()
+
+    def _settle(self) -> None:
+        self._by_function = {arn: tuple(map(self._settled, triggers)) for arn, triggers in self._declared.items()}
         self._routes = None
         for changed in self._subscribers:
             changed.set()
+
+    def _settled(self, trigger: Trigger) -> Trigger:
+        return dataclasses.replace(trigger, enabled=False) if trigger.id in self._paused else trigger
 
     def subscribe(self, changed: asyncio.Event) -> None:
         """Set this event on every change."""
@@ -54,6 +74,10 @@ class Triggers:
     def schedules_of(self, arn: str) -> Sequence[Trigger]:
         """One function's schedules; its first is number 1."""
         return [trigger for trigger in self._by_function.get(arn, ()) if isinstance(trigger.when, Schedule)]
+
+    def of(self, arn: str) -> Sequence[Trigger]:
+        """One function's triggers, in the order they were declared."""
+        return self._by_function.get(arn, ())
 
     def drops(self, bucket: str | None = None) -> Sequence[Trigger]:
         """The triggers that wait for files, paused ones too: all, or those of one bucket."""

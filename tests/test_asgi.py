@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import aiohttp
 import pytest
@@ -86,9 +88,31 @@ async def test_fastapi_has_it_beside_its_own_routes(lam: microlam.Microlam) -> N
         async with http.get(f"{url}/fn/hello?x=1") as reply:
             assert await reply.json() == {"rawPath": "/hello", "path": "/fn/hello", "query": "x=1"}
         async with http.get(f"{url}/fn/admin/", headers={"Accept": "text/html"}) as reply:
-            assert "/fn/admin/static/admin.css" in await reply.text()
+            found = re.search(r'href="([^"]*admin\.css[^"]*)"', await reply.text())
+            assert found
+        async with http.get(urljoin(f"{url}/fn/admin/", found[1])) as reply:
+            assert reply.status == 200
         async with aiohttp.ClientSession() as stranger, stranger.get(f"{url}/fn/hello") as reply:
             assert reply.status == 403
+
+
+async def test_a_stream_ends_when_its_client_leaves(lam: microlam.Microlam) -> None:
+    streams: list[asyncio.Task[None]] = []
+
+    async def noted(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["path" if scope["type"] == "http" else "type"] == "/admin/live":
+            streams.append(asyncio.current_task())  # type: ignore[arg-type]  # it is one
+        await faces(scope, receive, send)
+
+    faces = microlam.asgi(lam)
+    async with served(noted) as url, aiohttp.ClientSession() as http:
+        async with http.get(f"{url}/admin/live") as reply:
+            assert (await reply.content.readuntil(b"\n\n")).startswith(b"retry")
+            await http.get(f"{url}/hello")
+            assert b"event: rows" in await reply.content.readuntil(b"event: rows")
+        while not streams[0].done():        # it notices at the next thing it has to tell
+            await http.get(f"{url}/hello")
+            await asyncio.sleep(0.05)
 
 
 async def test_a_body_is_read_no_faster_than_it_is_wanted_and_a_client_that_leaves_is_noticed(lam: microlam.Microlam) -> None:

@@ -104,6 +104,9 @@ class Invoker:
         await self.committed.wait()
         self.enqueued += invocations
 
+    def caller(self, trace: str) -> str | None:
+        return None
+
 
 @dataclass
 class Site:

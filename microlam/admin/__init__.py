@@ -1,97 +1,89 @@
-"""The admin under /_microlam/: whether the server is ready, what is on record, the functions; and firing a schedule by hand.
+"""The admin under /_microlam/: what happened, and what is to happen next. Pages, each also as `.json`, and the actions on them.
 
-`Admin.serve` carries the guard and the token for every page and action. It draws GET / too, where no function has that route.
+`Admin.serve` is the one wrapper around all of them: the guard, the token, the form's own token, and the headers of every answer.
 """
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
 
-from microlam.admin.facts import Facts, examples, function_facts
-from microlam.admin.pages import error_page, page, static
-from microlam.clock import Clock, SystemClock
-from microlam.errors import FunctionNotFound, InvalidParameter, InvocationNotFound, MicrolamError, NotFound, TokenNeeded
-from microlam.gateway.body import read_body
-from microlam.guard import Guard, authorised
-from microlam.model import STATUSES, Invocation, Outcome, Trigger
-from microlam.store import InvocationFilter, Store, full_record_json, record_json
-from microlam.triggers import Triggers
+from microlam import __version__
+from microlam.admin import (
+    buckets,
+    function,
+    functions,
+    history,
+    invocation,
+    invocations,
+    live,
+    login,
+    overview,
+    replays,
+    server,
+    sources,
+    testing,
+    triggers,
+    versions,
+)
+from microlam.admin.asking import Asked, Done, Found, find
+from microlam.admin.facts import Facts
+from microlam.admin.forms import read_form
+from microlam.admin.live import Tail
+from microlam.admin.pages import error_page, page
+from microlam.admin.permission import COOKIE, THEME, Permission, Tokens, csrf_token, needs_csrf
+from microlam.errors import MicrolamError, NotFound, ReadOnly, Refused, TokenNeeded
+from microlam.guard import Guard
+from microlam.model import Invocation, Outcome
 
 if TYPE_CHECKING:
-    from microlam.functions import Function
-
-CAUSES = ("http", "invoke", "schedule", "file")
-LIMIT = 1000
-BODY_LIMIT = 64 * 1024
+    from microlam.app import Microlam
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+                               "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_WORDS_KEPT = 100               # what actions did, until the page they lead to has said it
 
-Answer = Callable[["Admin", web.BaseRequest, str], Awaitable[web.Response]]
-
-
-class Functions(Protocol):
-    """What the admin asks of the functions."""
-
-    @property
-    def warnings(self) -> Sequence[str]: ...        # those that concern no single function
-
-    def all(self) -> Sequence[Function]: ...
-
-
-class Invoker(Protocol):
-    """What the admin asks of the invoker."""
-
-    def note_running(self) -> None: ...
-
-
-class Schedules(Protocol):
-    """What the admin asks of the schedules."""
-
-    async def fire(self, trigger: Trigger, as_of: datetime) -> Invocation: ...
-
-    def next_times(self) -> Mapping[str, datetime]: ...
-
-
-class Buckets(Protocol):
-    """What the admin asks of the buckets: their folders by name."""
-
-    def places(self) -> Mapping[str, Path]: ...
+ROUTES = (
+    *overview.ROUTES, *functions.ROUTES, *function.ROUTES, *versions.ROUTES, *history.ROUTES, *sources.ROUTES, *testing.ROUTES,
+    *invocations.ROUTES, *replays.ROUTES, *invocation.ROUTES, *triggers.ROUTES, *buckets.ROUTES, *server.ROUTES, *live.ROUTES, *login.ROUTES,
+)
 
 
 class Admin:
-    """The admin's face, under `prefix`."""
+    """The admin's face of one Microlam, under `prefix`."""
 
-    def __init__(
-        self, functions: Functions, triggers: Triggers, store: Store, invoker: Invoker, schedules: Schedules, buckets: Buckets, *,
-        folder: Path, version: str, guard: Guard, admin_token: str | None = None, clock: Clock | None = None, prefix: str = "/_microlam",
-    ) -> None:
-        self._functions, self._triggers, self._store, self._invoker = functions, triggers, store, invoker
-        self._schedules, self._buckets, self._folder, self._version = schedules, buckets, folder, version
-        self._guard, self._admin_token, self._clock, self._prefix = guard, admin_token, clock or SystemClock(), prefix
+    def __init__(self, lam: Microlam, *, guard: Guard, prefix: str = "/_microlam") -> None:
+        self._lam, self._guard, self._prefix = lam, guard, prefix
+        self._tokens = Tokens(admin=lam.settings.admin_token, read_only=lam.settings.read_only_token)
+        self._secret = secrets.token_bytes(32)
+        self._said: dict[str, str] = {}
+        self.tail = Tail(lam.invoker.ended)
+
+    def close(self) -> None:
+        """End the streams of those who look on."""
+        self.tail.close()
 
     def wants(self, request: web.BaseRequest) -> bool:
         """Whether a request is for the admin: under its prefix, or a browser's GET / that no function has a route for."""
         target = request.raw_path
         if target.startswith(self._prefix):
             return target[len(self._prefix):][:1] in ("", "/", "?")
-        return target == "/" and "text/html" in request.headers.get("Accept", "") and request.method == "GET" \
-            and self._triggers.routes.match("GET", "/") is None
+        return target == "/" and _is_browser(request) and request.method == "GET" and self._lam.triggers.routes.match("GET", "/") is None
 
     def error_page(self, outcome: Outcome, invocation: Invocation, malformed: str | None = None) -> str:
         """What a browser gets for an invocation that failed, or whose reply was `malformed`."""
         return error_page(outcome, invocation, malformed, prefix=self._prefix)
+
+    # ---- one request, start to end ---------------------------------------------------------------------------------
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, start to end."""
@@ -99,166 +91,123 @@ class Admin:
             self._guard.admit(request, page=request.method in ("GET", "HEAD"))
             return await self._answer(request)
         except TimeoutError:
-            return _json({"message": "The request's body did not come in time."}, 408)
+            return self._trouble(request, 408, "The request's body did not come in time.")
         except MicrolamError as error:
-            response = _json({"message": str(error)}, error.status)
+            response = self._trouble(request, error.status, str(error))
             if isinstance(error, TokenNeeded):
                 response.headers["WWW-Authenticate"] = "Bearer"
             return response
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
-        path = request.path.removeprefix(self._prefix).removeprefix("/")
-        for method, pattern, answer in ROUTES:
-            match = pattern.fullmatch(path)
-            if match is None:
-                continue
-            if request.method not in (("GET", "HEAD") if method == "GET" else (method,)):
-                response = _json({"message": f"{request.path} answers {method} only."}, 405)
-                response.headers["Allow"] = method
-                return response
-            if answer not in OPEN and not self._authorised(request):
-                raise TokenNeeded()
-            return await answer(self, request, match["name"] if "name" in pattern.groupindex else "")
-        raise NotFound(reason=f"There is nothing at {request.path}.")
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = self._path(request)
+        found = find(ROUTES, "GET" if request.method == "HEAD" else request.method, path)
+        if isinstance(found, list):
+            return self._nothing_there(request, found)
+        permission = self._permission(request)
+        if permission < found.route.needs:
+            raise ReadOnly() if permission is Permission.LOOK else TokenNeeded()
+        asked = Asked(request=request, path=path, names={name: unquote(text) for name, text in found.names.items()}, query=request.query,
+                      permission=permission, tokens=self._tokens, tail=self.tail)
+        if request.method == "POST":
+            asked = await read_form(asked)
+            self._check_csrf(asked)
+        answer = await found.route.answer(self._lam, asked)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        if isinstance(answer, Done):
+            return self._done(asked, answer)
+        return _json(answer) if found.as_json else self._page(asked, found, answer)
 
-    def _authorised(self, request: web.BaseRequest) -> bool:
-        return authorised(self._admin_token, authorization=request.headers.get("Authorization"))
+    def _path(self, request: web.BaseRequest) -> str:
+        """Below the prefix, still encoded, so that a name may hold a slash."""
+        path = request.raw_path.partition("?")[0]
+        return path[len(self._prefix):].removeprefix("/") if path.startswith(self._prefix) else "functions"
 
-    # ---- the server ----------------------------------------------------------------------------------------------
-
-    async def _health(self, request: web.BaseRequest, _: str) -> web.Response:
-        health: Facts = {"status": "ready", "version": self._version}
-        if self._authorised(request):       # a probe without the token learns that, and no more
-            functions = self._functions.all()
-            health |= {
-                "functions": [function.name for function in functions],
-                "errors": [{"function": function.name, **function.error} for function in functions if function.error],
-                "warnings": self._all_warnings(functions),
-            }
-        return _json(health)
-
-    def _all_warnings(self, functions: Sequence[Function]) -> list[str]:
-        trouble = [f"Invocations are not recorded: {self._store.error}"] if self._store.error else []
-        return [*trouble, *self._functions.warnings, *(f"{function.name}: {warning}" for function in functions for warning in function.warnings)]
-
-    # ---- the record ----------------------------------------------------------------------------------------------
-
-    async def _list(self, request: web.BaseRequest, _: str) -> web.Response:
-        query = request.query
-        limit = _limit(query.get("limit"))
-        chosen = InvocationFilter(
-            function=query.get("function") or None, status=_one_of("status", STATUSES, query.get("status")),
-            cause=_one_of("cause", CAUSES, query.get("cause")), q=query.get("q") or None,
-        )
-        self._invoker.note_running()        # what runs now is on no record yet
-        found = await self._store.invocations(chosen, limit, query.get("cursor") or None)
-        return _json({"invocations": [record_json(record) for record in found.records], "next": found.next})
-
-    async def _one(self, request: web.BaseRequest, id: str) -> web.Response:
-        self._invoker.note_running()
-        record = await self._store.invocation(id, _whole("attempt", request.query.get("attempt")))
-        if record is None:
-            raise InvocationNotFound(id=id)
-        return _json(full_record_json(record))
-
-    # ---- functions -----------------------------------------------------------------------------------------------
-
-    async def _functions_json(self, request: web.BaseRequest, _: str) -> web.Response:
-        next_times, buckets = self._schedules.next_times(), self._buckets.places()
-        return _json({"functions": [function_facts(function, next_times, buckets) for function in self._functions.all()]})
-
-    async def _page(self, request: web.BaseRequest, _: str) -> web.Response:
-        next_times, buckets = self._schedules.next_times(), self._buckets.places()
-        address = f"{request.scheme}://{request.headers['Host']}"
-        functions = [
-            function_facts(function, next_times, buckets) | {"examples": examples(function.name, function.triggers, address, buckets)}
-            for function in self._functions.all()
-        ]
-        body = page(
-            "functions.html", prefix=self._prefix, functions=functions, warnings=self._functions.warnings,
-            folder=self._folder, address=address, version=self._version,
-        )
-        return web.Response(body=body, content_type="text/html", charset="utf-8", headers=_HEADERS)
-
-    async def _fire_schedule(self, request: web.BaseRequest, name: str) -> web.Response:
-        wish = _wish(await read_body(request, limit=BODY_LIMIT, silence=10, deadline=30))
-        arn = next((function.arn for function in self._functions.all() if function.name == name), None)
-        if arn is None:
-            raise FunctionNotFound(arn=name)
-        trigger = _nth_schedule(self._triggers.schedules_of(arn), name, _whole("schedule", wish.get("schedule")) or 1)
-        invocation = await self._schedules.fire(trigger, _instant(wish["time"]) if "time" in wish else self._clock.now())
-        return _json({"id": invocation.id, "summary": invocation.summary}, 202)
-
-    async def _static(self, request: web.BaseRequest, name: str) -> web.Response:
-        found = static(name)
-        if found is None:
+    def _nothing_there(self, request: web.BaseRequest, allowed: list[str]) -> web.StreamResponse:
+        if not allowed:
             raise NotFound(reason=f"There is nothing at {request.path}.")
-        body, content_type = found
-        return web.Response(body=body, headers={"Content-Type": content_type, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"})
+        response = self._trouble(request, 405, f"{request.path} answers {' and '.join(allowed)} only.")
+        response.headers["Allow"] = ", ".join(allowed)
+        return response
+
+    def _permission(self, request: web.BaseRequest) -> Permission:
+        return self._tokens.permission(authorization=request.headers.get("Authorization"), cookie=request.cookies.get(COOKIE))
+
+    def _check_csrf(self, asked: Asked) -> None:
+        headers = asked.request.headers
+        if not needs_csrf(headers):
+            return
+        shown = headers.get("X-CSRF-Token") or asked.field("csrf")
+        if not secrets.compare_digest(shown.encode("utf-8", "replace"), self._csrf(asked.request).encode()):
+            raise Refused(reason="This form was not made by this server, or before it started. Load the page again, and repeat what you did.")
+
+    def _csrf(self, request: web.BaseRequest) -> str:
+        return csrf_token(self._secret, request.cookies.get(COOKIE))
+
+    # ---- answers -----------------------------------------------------------------------------------------------------
+
+    def _page(self, asked: Asked, found: Found, facts: Facts) -> web.Response:
+        said = self._said.pop(asked.query.get("said", ""), "")
+        return self._html(asked.request, found.route.template, asked.path, asked.permission, facts=facts | {"said": said})
+
+    def _html(self, request: web.BaseRequest, template: str, path: str, permission: Permission, *, status: int = 200, facts: Facts) -> web.Response:
+        common: Facts = {
+            "base": self._base(request), "home": self._base(request) + "../" * self._prefix.count("/"), "path": path, "here": _here(request, path),
+            "server_address": _address(request), "server_version": __version__, "csrf": self._csrf(request), "theme": request.cookies.get(THEME, ""),
+            "may_change": permission is Permission.CHANGE, "may_look": permission > Permission.NOTHING, "secured": COOKIE in request.cookies,
+            "query": request.query,
+        }
+        body = page(template, common | facts)
+        return web.Response(body=body, status=status, content_type="text/html", charset="utf-8", headers=_HEADERS)
+
+    def _base(self, request: web.BaseRequest) -> str:
+        """The way from this address to the admin's root: relative, so that every link holds behind whatever path a proxy adds."""
+        path = request.raw_path.partition("?")[0]
+        if not path.startswith(self._prefix + "/"):
+            return self._prefix.rpartition("/")[2] + "/" if path.startswith(self._prefix) else self._prefix.removeprefix("/") + "/"
+        return "../" * path[len(self._prefix) + 1:].count("/") or "./"
+
+    def _done(self, asked: Asked, done: Done) -> web.Response:
+        if _is_browser(asked.request):
+            response = web.Response(status=303, headers={**_HEADERS, "Location": self._base(asked.request) + self._with_words(done)})
+        else:
+            response = _json(done.facts, done.status)
+        secure = asked.request.secure or asked.request.headers.get("Origin", "").startswith("https:")
+        for name, value in done.cookies.items():
+            # Without a path a cookie is the folder's of this address: the admin's, whatever path a proxy adds, and not the handlers'.
+            response.set_cookie(name, value, max_age=400 * 86_400 if value else 0, path="", httponly=True, samesite="Strict", secure=secure)
+        return response
+
+    def _with_words(self, done: Done) -> str:
+        if not done.words:
+            return done.to
+        id = secrets.token_hex(4)
+        self._said[id] = done.words
+        while len(self._said) > _WORDS_KEPT:
+            del self._said[next(iter(self._said))]
+        return f"{done.to}{'&' if '?' in done.to else '?'}said={id}"
+
+    def _trouble(self, request: web.BaseRequest, status: int, message: str) -> web.Response:
+        """What went wrong, as a page for a browser; where a token is missing, the page asks for it."""
+        if not _is_browser(request) or request.path.endswith(".json"):
+            return _json({"message": message}, status)
+        template = "login.html" if status == 401 else "trouble.html"
+        return self._html(request, template, self._path(request), self._permission(request), status=status,
+                          facts={"message": message, "status_code": status, "said": ""})
 
 
-ROUTES: Sequence[tuple[str, re.Pattern[str], Answer]] = (
-    ("GET", re.compile(""), Admin._page),
-    ("GET", re.compile("health"), Admin._health),
-    ("GET", re.compile(r"invocations\.json"), Admin._list),
-    ("GET", re.compile(r"invocations/(?P<name>[^/]+)\.json"), Admin._one),
-    ("GET", re.compile(r"functions\.json"), Admin._functions_json),
-    ("POST", re.compile("functions/(?P<name>[^/]+)/fire"), Admin._fire_schedule),
-    ("GET", re.compile("static/(?P<name>[^/]+)"), Admin._static),
-)
-OPEN = (Admin._health, Admin._static)       # without a token too; health then tells less
+def _here(request: web.BaseRequest, path: str) -> str:
+    """This address, for a form that leads back to it."""
+    query = request.raw_path.partition("?")[2]
+    return f"{path}?{query}" if query and request.method == "GET" else path
 
 
-# ---- parameters ------------------------------------------------------------------------------------------------------
-
-def _limit(text: str | None) -> int:
-    number = _whole("limit", text) or 50
-    if number > LIMIT:
-        raise InvalidParameter(reason=f"limit is {number}; it must be a whole number from 1 to {LIMIT}.")
-    return number
+def _address(request: web.BaseRequest) -> str:
+    return f"{request.scheme}://{request.headers.get('Host', '')}"
 
 
-def _whole(name: str, value: object) -> int | None:
-    """A number from 1; None where it was not given."""
-    if value is None or value == "":
-        return None
-    text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        allowed = f"a whole number from 1 to {LIMIT}" if name == "limit" else "a whole number, 1 or more"
-        raise InvalidParameter(reason=f"{name} is {text[:40]!r}; it must be {allowed}.")
-    return int(text)
-
-
-def _one_of(name: str, allowed: Sequence[str], text: str | None) -> str | None:
-    if text and text not in allowed:
-        raise InvalidParameter(reason=f"{name} is {text[:40]!r}; it must be one of {', '.join(allowed)}.")
-    return text or None
-
-
-def _wish(body: bytes) -> Mapping[str, object]:
-    try:
-        wish = json.loads(body or b"{}")
-    except ValueError as error:
-        raise InvalidParameter(reason=f"The body is not JSON: {error}.") from None
-    if not isinstance(wish, dict):
-        raise InvalidParameter(reason='The body must be an object such as {"time": "2026-03-29T02:00:00Z", "schedule": 1}.')
-    return wish
-
-
-def _nth_schedule(schedules: Sequence[Trigger], name: str, number: int) -> Trigger:
-    if number > len(schedules):
-        known = "; ".join(f"{n}: {trigger.when}" for n, trigger in enumerate(schedules, 1)) or "it has none"
-        raise InvalidParameter(reason=f"There is no schedule {number} of {name} ({known}).")
-    return schedules[number - 1]
-
-
-def _instant(value: object) -> datetime:
-    """An ISO 8601 instant; without an offset it is UTC."""
-    try:
-        instant = datetime.fromisoformat(str(value))
-        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidParameter(reason=f"time is {str(value)[:40]!r}; it must be an instant in ISO 8601, such as 2026-03-29T02:00:00Z.") from None
+def _is_browser(request: web.BaseRequest) -> bool:
+    return "text/html" in request.headers.get("Accept", "")
 
 
 def _json(value: object, status: int = 200) -> web.Response:

@@ -1,6 +1,7 @@
 """What the admin tells of functions, triggers and errors, as plain values for JSON and pages alike. Pure functions."""
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
 Facts = dict[str, object]
 
 
-def function_facts(function: Function, next_times: Mapping[str, datetime], buckets: Mapping[str, Path]) -> Facts:
+def function_facts(function: Function, triggers: Sequence[Trigger], next_times: Mapping[str, datetime], buckets: Mapping[str, Path]) -> Facts:
     """A function with what leads to it; `next_times` by trigger id, `buckets` the folders by name."""
     version = function.latest
     return {
         "name": function.name, "arn": function.arn, "version": version.number, "runtime": version.runtime, "handler": version.handler,
         "timeout": version.timeout, "memory": version.memory, "executor": version.executor, "concurrency": version.concurrency,
         "sha256": version.sha256, "error": function.error, "warnings": list(function.warnings),
-        "triggers": [trigger_facts(trigger, next_times.get(trigger.id), buckets) for trigger in function.triggers],
+        "triggers": [trigger_facts(trigger, next_times.get(trigger.id), buckets) for trigger in triggers],
     }
 
 
@@ -74,6 +75,27 @@ def _curl(route: Route, address: str) -> str | None:
         method += " --json '{}'"
     return f"curl {quote(address + path)}{method}"
 
+
+# ---- environment -----------------------------------------------------------------------------------------------------
+
+_SECRET_NAME = re.compile(r"secret|token|passw|pwd|key|credential|auth|dsn|private|salt|signature|cert|session|cookie", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN |^(sk|pk|ghp|gho|xox[bp]|AKIA)[-_A-Za-z0-9]{12,}")
+
+
+def environment_facts(environment: Mapping[str, str], *, shown: bool) -> list[Facts]:
+    """Variables by name; the value of one that looks secret is None unless it is to be shown."""
+    return [
+        {"name": name, "secret": (secret := is_secret(name, value)), "value": value if shown or not secret else None}
+        for name, value in sorted(environment.items())
+    ]
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable, by its name or its value, looks like what one does not show to somebody looking over one's shoulder."""
+    return bool(value) and bool(_SECRET_NAME.search(name) or _SECRET_VALUE.search(value))
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------------
 
 def traceback_text(error: Mapping[str, object]) -> str:
     """An error object as Python would print it."""

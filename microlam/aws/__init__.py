@@ -187,7 +187,8 @@ class Wire:
             account = scope.access_key
         return Call(
             **vars(self.parts), session=session, origin=f"{request.scheme}://{request.host}{self.prefix}", account=account,
-            region=scope.region if scope is not None else self.region, request_id=request_id, now=datetime.now(UTC), face="api", say=self._say_once,
+            region=scope.region if scope is not None else self.region, request_id=request_id,
+            trace=request.headers.get("X-Amzn-Trace-Id", ""), now=datetime.now(UTC), face="api", say=self._say_once,
         )
 
     def _say_once(self, line: str | None) -> None:

@@ -25,6 +25,7 @@ class Invoker(Protocol):
 
     async def invoke(self, version: Version, invocation: Invocation) -> Outcome: ...
     async def enqueue(self, *invocations: Invocation) -> None: ...
+    def caller(self, trace: str) -> str | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,7 @@ class Call(Parts):
     region: str
     account: str
     request_id: str
+    trace: str          # X-Amzn-Trace-Id, which the SDK in a handler sends along
     now: datetime
     face: str           # by which face a change is asked for, as the history tells it: api
     say: Callable[[str], None]

@@ -60,8 +60,8 @@ class Buckets:
         return bucket_folder(self._folder, self._data, bucket)
 
     def places(self) -> Mapping[str, Path]:
-        """The folders of all buckets that a function listens to."""
-        names = {trigger.when.bucket for trigger in self._triggers.drops() if trigger.enabled and isinstance(trigger.when, Drop)}
+        """The folders of all buckets that a function listens to; one whose triggers are paused is still kept in mind, so that nothing piles up."""
+        names = {trigger.when.bucket for trigger in self._triggers.drops() if isinstance(trigger.when, Drop)}
         return {name: self.place(name) for name in sorted(names) if _NAME.fullmatch(name)}
 
     # ---- what is recorded ---------------------------------------------------------------------------------------

@@ -86,16 +86,14 @@ class Index:
 
     # ---- finding -------------------------------------------------------------------------------------------------
 
-    async def match(self, sought: Sequence[str]) -> str:
-        """The FTS5 query that leads to all records with these words: all of them, or the rarest alone where even that is common.
+    async def lead(self, sought: Sequence[str]) -> tuple[str, int]:
+        """The FTS5 query that leads to all records with these words, and how many hold the rarest, up to COMMON: then that one leads alone.
 
         Two common words that seldom meet would be looked for through the whole index, and nothing could stop that.
         """
-        if len(sought) == 1:
-            return words.match(sought)
         counts = {word: await self._count(word) for word in sought}
         rarest = min(sought, key=lambda word: counts[word])
-        return words.match(sought if counts[rarest] < COMMON else [rarest])
+        return words.match(sought if counts[rarest] < COMMON else [rarest]), counts[rarest]
 
     async def _count(self, word: str) -> int:
         return (await self._record.rows("count_word", lambda row: int(row[0]), match=words.match([word]), most=COMMON))[0]

@@ -12,7 +12,7 @@ import orjson
 from microlam.errors import InvalidParameter
 from microlam.model import STATUSES
 from microlam.store import rows, words
-from microlam.store.index import Index, place
+from microlam.store.index import COMMON, Index, place
 from microlam.store.rows import Record
 from microlam.store.sqlite import Sqlite
 
@@ -21,6 +21,7 @@ _NEWEST = b"\xff" * 17
 
 LIVE = frozenset({"pending", "running"})
 FAILED = frozenset(STATUSES[3:])
+_NARROW = ("list_function_failed", "list_failed", "list_status", "list_function_cause", "list_cause")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,10 +84,9 @@ class Lists:
         before, found, deadline = _before(cursor, filter.until), list[Record](), time.monotonic() + self._patience
         parameters = _parameters(filter, functions)
         plan = leading(filter, functions)
-        sought = words.words(filter.q or "")
-        if self._index and sought and plan.query not in ("list_status", "list_live"):
+        if match := await self._words_lead(filter, plan):
             plan = _Plan("list_words")
-            parameters |= {"match": await self._index.match(sought), "after": max(parameters["after"], await self._index.oldest())}
+            parameters |= match
         # By words most of what is looked at fits, and looking into payloads costs more; so it begins with few.
         chunk = limit + 1 if plan.alone or plan.query == "list_words" else max(CANDIDATES, limit + 1)
         while True:
@@ -100,6 +100,20 @@ class Lists:
             if time.monotonic() > deadline:
                 return Page(records=tuple(found), next=rows.key_text(last), unfinished=True)
             before, chunk = last, max(CANDIDATES, limit + 1)
+
+    async def _words_lead(self, filter: InvocationFilter, plan: _Plan) -> dict[str, Any] | None:
+        """The parameters of `list_words`, where that narrows more than the list that would lead without."""
+        sought = words.words(filter.q or "")
+        if self._index is None or not sought or (filter.statuses and filter.statuses <= LIVE):
+            return None
+        oldest = await self._index.oldest()
+        if len(sought) == 1 and plan.query not in _NARROW:
+            match = words.match(sought)
+        else:
+            match, count = await self._index.lead(sought)
+            if plan.query in _NARROW and count >= COMMON:
+                return None
+        return {"match": match, "after": oldest if filter.since is None else max(oldest, rows.key_at(filter.since))}
 
     async def _candidates(self, query: str, parameters: Mapping[str, Any]) -> tuple[int, bytes, list[Record]]:
         found = await self._database.rows(query, lambda row: (row[0], row[1], None if row[2] is None else rows.record_of(row[2:])), **parameters)

@@ -77,7 +77,7 @@ async def _asked(call: Call, params: Params, payload: bytes | None, kind: str) -
     version = await current(call, target)
     return version, Invocation(
         id=call.request_id, arn=target.arn, qualifier=target.qualifier, payload=payload, cause="invoke", queued_at=call.now, summary="invoke",
-        client_context=context,
+        client_context=context, parent=call.invoker.caller(call.trace),
     )
 
 
