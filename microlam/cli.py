@@ -119,7 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = Commands(parser)
     _add_server(commands, "dev", "Serve a folder of functions, with hot reload, and print what happens")
     _add_server(commands, "serve", "Serve a folder of functions like dev, but print no line for every invocation")
-    for add in (_add_invoke, _add_logs, _add_list, _add_fire):
+    for add in (_add_invoke, _add_logs, _add_list, _add_fire, _add_publish, _add_alias, _add_promote, _add_rollback):
         _add_endpoint(add(commands))
     commands.add("compat", "List the operations of AWS's API that are answered, service by service", examples=("microlam compat",))
     return parser
@@ -196,10 +196,61 @@ def _add_fire(commands: Commands) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_publish(commands: Commands) -> argparse.ArgumentParser:
+    more = "\nA version never changes: not with the files, nor when they are deleted. Unchanged code keeps its number."
+    parser = commands.add("publish", "Give what a function is now a version number", more=more, examples=(
+        "microlam publish hello",
+        "microlam publish hello --description 'with the new prices'",
+    ))
+    parser.add_argument("name", metavar="NAME", help="the function's name")
+    parser.add_argument("--description", metavar="TEXT", help="what the version is")
+    return parser
+
+
+def _add_alias(commands: Commands) -> argparse.ArgumentParser:
+    more = "\nWithout --weight the version gets all that is invoked by the alias."
+    parser = commands.add("alias", "Name a version, or share what is invoked by a name between two", more=more, examples=(
+        "microlam alias hello live --version 1",
+        "microlam alias hello live --version 1 --weight 2=0.1",
+    ))
+    _add_name_and_alias(parser)
+    parser.add_argument("--version", metavar="N", help="the version it names (default: the one it names already)")
+    parser.add_argument("--weight", type=_weight, metavar="M=SHARE", help="version M gets this share, from 0 to 1")
+    return parser
+
+
+def _add_promote(commands: Commands) -> argparse.ArgumentParser:
+    parser = commands.add("promote", "Let an alias's other version, its canary, have all of it", examples=("microlam promote hello live",))
+    return _add_name_and_alias(parser)
+
+
+def _add_rollback(commands: Commands) -> argparse.ArgumentParser:
+    more = "\nA canary's share is taken back; where there is none, the alias goes back to the version it named before."
+    parser = commands.add("rollback", "Take an alias back to what it was", more=more, examples=("microlam rollback hello live",))
+    return _add_name_and_alias(parser)
+
+
+def _add_name_and_alias(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("name", metavar="NAME", help="the function's name")
+    parser.add_argument("alias", metavar="ALIAS", help="the alias's name")
+    return parser
+
+
 def _add_endpoint(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the running server")
     group.add_argument("--endpoint-url", metavar="URL", help="its address (default: AWS_ENDPOINT_URL, else http://127.0.0.1:3000)")
     group.add_argument("--admin-token", metavar="TEXT", help="its admin token, where it asks for one (default: MICROLAM_ADMIN_TOKEN)")
+
+
+def _weight(text: str) -> tuple[str, float]:
+    version, _, share = text.partition("=")
+    try:
+        weight = float(share)
+    except ValueError:
+        weight = -1.0
+    if not version.isdecimal() or not 0 <= weight <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a version and its share, as 2=0.1")
+    return version, weight
 
 
 def _count(text: str) -> int:

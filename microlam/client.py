@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from microlam import __version__
 from microlam.errors import CallFailed
 from microlam.guard import is_loopback
 from microlam.model import DEFAULT_REGION
@@ -40,7 +41,7 @@ class Server:
 
     def invoke(self, name: str, payload: bytes, *, qualifier: str | None = None, invocation_type: str = "RequestResponse") -> Answer:
         """Invoke a function; raises CallFailed where AWS would answer with an error, not where the handler fails."""
-        path = f"/2015-03-31/functions/{urllib.parse.quote(name, safe='')}/invocations"
+        path = f"/2015-03-31/functions/{_quoted(name)}/invocations"
         if qualifier:
             path += "?" + urllib.parse.urlencode({"Qualifier": qualifier})
         headers = {"X-Amz-Invocation-Type": invocation_type, "X-Amz-Log-Type": "Tail", "Content-Type": "application/json"}
@@ -66,15 +67,31 @@ class Server:
 
     def invocation(self, id: str, attempt: int) -> dict[str, object]:
         """One invocation, with its event, its reply or error, and its logs."""
-        return self._admin("GET", f"invocations/{urllib.parse.quote(id, safe='')}.json?attempt={attempt}")
+        return self._admin("GET", f"invocations/{_quoted(id)}.json?attempt={attempt}")
 
     def fire(self, name: str, *, time: str | None, schedule: int | None) -> dict[str, object]:
         """Fire a schedule by hand."""
-        wish = {key: value for key, value in (("time", time), ("schedule", schedule)) if value is not None}
-        return self._admin("POST", f"functions/{urllib.parse.quote(name, safe='')}/fire", json.dumps(wish).encode())
+        return self._post(f"functions/{_quoted(name)}/fire", {"time": time, "schedule": schedule})
+
+    def publish(self, name: str, description: str | None) -> dict[str, object]:
+        """Number what a function is now."""
+        return self._post(f"functions/{_quoted(name)}/publish", {"description": description})
+
+    def put_alias(self, name: str, alias: str, *, number: str | None, other: str | None, weight: float | None) -> dict[str, object]:
+        """Create or move an alias; `other` gets the share `weight` of it."""
+        percent = None if weight is None else round(100 * weight, 9)
+        return self._post(f"functions/{_quoted(name)}/aliases", {"alias": alias, "number": number, "other": other, "weight": percent})
+
+    def move_alias(self, name: str, alias: str, how: str) -> dict[str, object]:
+        """`promote` or `rollback` an alias."""
+        return self._post(f"functions/{_quoted(name)}/aliases/{_quoted(alias)}/{how}", {})
+
+    def _post(self, path: str, wish: Mapping[str, object]) -> dict[str, object]:
+        """Have something done; what is None is not said."""
+        return self._admin("POST", path, json.dumps({key: value for key, value in wish.items() if value is not None}).encode())
 
     def _admin(self, method: str, path: str, body: bytes | None = None) -> dict[str, object]:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": f"microlam/{__version__}"}
         if self._admin_token:
             headers["Authorization"] = f"Bearer {self._admin_token}"
         answer = self._send(method, "/_microlam/" + path, body, headers, ADMIN_DEADLINE)
@@ -111,6 +128,10 @@ class Server:
         except (OSError, http.client.HTTPException) as error:
             remedy = "Start one with `microlam dev FOLDER`, or name another with --endpoint-url."
             raise CallFailed(reason=f"No microlam server answers at {self.endpoint} ({_why(error)}). {remedy}") from None
+
+
+def _quoted(name: str) -> str:
+    return urllib.parse.quote(name, safe="")
 
 
 def _host_of(endpoint: str) -> str:

@@ -166,4 +166,46 @@ def fire(chosen: Namespace) -> int:
     return 0
 
 
-COMMANDS: Mapping[str, Callable[[Namespace], int]] = {"invoke": invoke, "logs": logs, "list": list_functions, "fire": fire}
+# ---- versions and aliases --------------------------------------------------------------------------------------------
+
+def publish(chosen: Namespace) -> int:
+    """Number what a function is now."""
+    done = server_of(chosen).publish(chosen.name, chosen.description)
+    print(f"{chosen.name}: version {done['version']}" + ("" if done["new"] else ", as before: nothing has changed since"))
+    return 0
+
+
+def alias(chosen: Namespace) -> int:
+    """Create or move an alias, and say what it was and is."""
+    other, weight = chosen.weight or (None, None)
+    _print_move(chosen, server_of(chosen).put_alias(chosen.name, chosen.alias, number=chosen.version, other=other, weight=weight))
+    return 0
+
+
+def promote(chosen: Namespace) -> int:
+    """Let the other version of an alias have all of it."""
+    _print_move(chosen, server_of(chosen).move_alias(chosen.name, chosen.alias, "promote"))
+    return 0
+
+
+def rollback(chosen: Namespace) -> int:
+    """Take a canary's share back, else go back to the version before."""
+    _print_move(chosen, server_of(chosen).move_alias(chosen.name, chosen.alias, "rollback"))
+    return 0
+
+
+def _print_move(chosen: Namespace, done: Record) -> None:
+    before = done["before"]
+    was = f", was {_share(before)}" if isinstance(before, dict) else ", new"
+    print(f"{chosen.name}:{chosen.alias} is {_share(done)}{was}")
+
+
+def _share(alias: Record) -> str:
+    """`version 1`, or `version 1, with 10 % to version 2`."""
+    other, weight = alias["other"], alias["weight"]
+    canary = f" with {100 * weight:g} % to version {other}" if other and isinstance(weight, float | int) else ""
+    return f"version {alias['number']}{canary}"
+
+
+COMMANDS: Mapping[str, Callable[[Namespace], int]] = {"invoke": invoke, "logs": logs, "list": list_functions, "fire": fire, "publish": publish, "alias": alias,
+                                                        "promote": promote, "rollback": rollback}

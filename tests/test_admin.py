@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import asyncio
 import html
+import io
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -703,3 +705,24 @@ async def test_a_call_that_a_handler_makes_is_its_child(serve: Serve) -> None:
     [child] = server.ended(function="called")
     assert child["parent"] == id
     assert [each["id"] for each in server.invocation(id)["children"]] == [child["id"]]
+
+
+async def test_a_function_of_another_region_has_its_pages_under_its_arn(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("index.py", "def handler(event, context): return {'where': context.invoked_function_arn}\n")
+    client = server.client(region_name="eu-west-1")
+    role = "arn:aws:iam::000000000000:role/any"
+    client.create_function(FunctionName="far", Runtime="python3.11", Handler="index.handler", Role=role, Code={"ZipFile": code.getvalue()}, Publish=True)
+    id = client.invoke(FunctionName="far", Qualifier="1")["ResponseMetadata"]["RequestId"]
+    [far] = [each for each in server.get("/_microlam/functions.json").json()["functions"] if each["name"] == "far"]
+    assert far["address"] == far["arn"] == "arn:aws:lambda:eu-west-1:000000000000:function:far"
+    assert server.get("/_microlam/functions/far").status == 404
+    for page in ("", "/versions", "/code", "/test", "/changes"):
+        assert server.get(f"/_microlam/functions/{far['address']}{page}", Accept="text/html").status == 200, page
+    assert "def handler" in server.get(f"/_microlam/functions/{far['address']}/code.json?version=1").json()["text"]
+    replayed = server.request("POST", f"/_microlam/invocations/{id}/replay", b"{}", {"Content-Type": "application/json"}).json()["id"]
+    assert server.invocation(replayed)["reply"] == {"where": f"{far['arn']}:1"}
+    [entry, *_] = server.get(f"/_microlam/functions/{far['address']}/changes.json").json()["changes"]
+    assert (entry["thing"], entry["origin"]) == ("version", "api")

@@ -295,3 +295,37 @@ def test_a_reader_that_has_enough_is_no_error(serve: Serve) -> None:
     command = f"{sys.executable} -m microlam list --endpoint-url {server.url} | head -0; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment(), check=True)
     assert (ran.stdout, ran.stderr) == ("0\n", "")
+
+
+# ---- publish, alias, promote, rollback -------------------------------------------------------------------------------
+
+def test_a_canary_goes_from_its_first_version_to_its_rollback(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO})
+
+    def said(*arguments: str) -> str:
+        ran = on(server, *arguments)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.strip()
+
+    assert said("publish", "hello") == "hello: version 1"
+    assert said("publish", "hello") == "hello: version 1, as before: nothing has changed since"
+    assert said("alias", "hello", "live", "--version", "1") == "hello:live is version 1, new"
+    server.write({"hello.py": HELLO + "    # better\n"})
+    assert said("publish", "hello", "--description", "better") == "hello: version 2"
+    assert said("alias", "hello", "live", "--weight", "2=0.1") == "hello:live is version 1 with 10 % to version 2, was version 1"
+    assert server.client().get_alias(FunctionName="hello", Name="live")["RoutingConfig"] == {"AdditionalVersionWeights": {"2": 0.1}}
+    assert said("promote", "hello", "live") == "hello:live is version 2, was version 1 with 10 % to version 2"
+    assert said("rollback", "hello", "live") == "hello:live is version 1, was version 2"
+    changes = server.get("/_microlam/functions/hello/changes.json").json()["changes"]
+    assert {change["origin"] for change in changes} == {"cli"}
+
+    assert "nothing to go back to" in fails(on(server, "rollback", "hello", "live"))
+    assert "no other to promote" in fails(on(server, "promote", "hello", "live"))
+    assert "Cannot find alias" in fails(on(server, "promote", "hello", "none"))
+    assert "Function not found: " in fails(on(server, "alias", "hello", "live", "--version", "9"))
+    assert "as 2=0.1" in fails(on(server, "alias", "hello", "live", "--weight", "2"), status=2)
+
+
+def test_code_that_does_not_run_is_not_published(serve: Serve) -> None:
+    server = serve({"hello.py": "import nothing_of_that_name\n" + HELLO.replace("\n    ", "\n")})
+    assert "Runtime.ImportModuleError" in fails(on(server, "publish", "hello"))

@@ -63,7 +63,7 @@ def test_a_new_price_is_asked_for_at_the_next_request(samples: Server) -> None:
 
 
 def test_nightly_reports_on_the_day_before_it_was_due(samples: Server) -> None:
-    fired = samples.request("POST", "/_microlam/functions/nightly/fire", b'{"time": "2026-03-29T02:00:00Z"}').json()
+    fired = samples.request("POST", "/_microlam/functions/nightly/fire", b'{"time": "2026-03-29T02:00:00Z"}', {"Content-Type": "application/json"}).json()
     [invocation] = samples.ended(function="nightly")
     assert invocation["id"] == fired["id"]
     assert samples.invocation(fired["id"])["reply"] == {"report": "report-2026-03-28.txt"}

@@ -87,8 +87,7 @@ def test_what_cannot_start_says_so_in_one_line(serve: Serve, tmp_path: Path, cas
     if case == "newer":
         serve({}, "--data", str(data)).stop()
         import sqlite3
-        database = data / "microlam.db"
-        connection = sqlite3.connect(database)
+        connection = sqlite3.connect(data / "microlam.db")
         connection.execute("PRAGMA user_version = 9999")
         connection.close()
     failed = run(*arguments)

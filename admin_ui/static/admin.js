@@ -1,6 +1,7 @@
 // Niceties over pages that work without them: the reader's own time zone, live updates, keys, copying, dropping files.
 const root = new URL("..", import.meta.url);
-const REFRESH = 1500;           // milliseconds between two refreshes at most
+const REFRESH = 1500;           // milliseconds between two refreshes at least
+const SHARE = 15;               // as many times as long as a refresh takes, nothing is asked for: a busy server is left in peace
 const ROWS = 200;               // kept in a live list
 
 // ---- times, in the reader's zone ------------------------------------------------------------------------------------
@@ -28,14 +29,16 @@ function localise(within) {
 let stale = false;
 let refreshing = false;
 let last = Date.now();
+let took = 0;
 
 /** Fetch this page again and let its live parts take the place of the old ones, where they differ and nobody is at work in them. */
 async function refresh() {
   if (refreshing || document.hidden) { stale = true; return; }
-  const wait = last + REFRESH - Date.now();
+  const wait = last + Math.max(REFRESH, SHARE * took) - Date.now();
   refreshing = true;
   stale = false;
   if (wait > 0) await new Promise((done) => setTimeout(done, wait));
+  const begun = Date.now();
   try {
     const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (!reply.ok) return;
@@ -52,6 +55,7 @@ async function refresh() {
     if (!fresh.body.dataset.live && source) { source.close(); source = null; show(""); }
   } catch { /* the stream says when the server is back */ } finally {
     last = Date.now();
+    took = last - begun;
     refreshing = false;
     if (stale && !document.hidden) refresh();
   }
@@ -196,3 +200,8 @@ for (const form of document.querySelectorAll("[data-upload]")) {
 }
 
 localise(document);
+const address = new URL(location.href);
+if (address.searchParams.has("said")) {         // said once; a link to this page need not say it
+  address.searchParams.delete("said");
+  history.replaceState(null, "", address);
+}

@@ -40,6 +40,11 @@ class Asked:
         return f"{self.request.scheme}://{self.request.headers['Host']}"
 
     @property
+    def origin(self) -> str:
+        """Who a change is put down to in the history: the command line, or a person at these pages."""
+        return "cli" if self.request.headers.get("User-Agent", "").startswith("microlam/") else "admin"
+
+    @property
     def may_change(self) -> bool:
         return self.permission is Permission.CHANGE
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from microlam.admin.asking import Asked, Done, action, page
 from microlam.admin.facts import Facts
 from microlam.admin.finding import address_of, function_named
-from microlam.admin.versions import ORIGIN
 from microlam.functions.history import revert
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def _shown(name: str, value: object) -> object:
 async def take_back(lam: Microlam, asked: Asked) -> Done:
     """Make a thing again what it was before a change."""
     function = function_named(lam, asked.names["name"])
-    await revert(lam.functions, function.arn, asked.names["id"], origin=ORIGIN)
+    await revert(lam.functions, function.arn, asked.names["id"], origin=asked.origin)
     return Done(to=f"functions/{address_of(lam, function.arn)}/changes", words="Taken back; that is a change of its own, and can be taken back too.")
 
 

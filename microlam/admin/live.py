@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from microlam.app import Microlam
 
 BEAT = 0.25             # seconds between two messages at most
-SAMPLE = 15             # rows in one message
+SAMPLE = 8              # rows in one message
 LOOK_EVERY = 4          # beats between two looks at the functions
 QUIET = 60              # beats of silence after which a comment keeps the connection
 

@@ -44,14 +44,14 @@ def _templates() -> Environment:
         loader=FileSystemLoader(ui_folder() / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )
     environment.filters |= {
-        "traceback": traceback_text, "error_line": error_line,
-        "duration": words.duration, "size": words.size, "count": words.count, "moment": words.moment, "short": words.short_id,
+        "traceback": traceback_text, "error_line": error_line, "duration": words.duration, "size": words.size, "count": words.count,
+        "moment": words.moment, "short": words.short_id,
         "pretty": code.pretty, "json": code.json_marked, "code": code.code_marked, "log_lines": logs.lines_of,
     }
     environment.globals |= {
         "share": words.share, "ran": words.ran, "status_words": words.STATUS_WORDS, "status_marks": words.STATUS_MARKS,
         "columns_chart": charts.columns, "lines_chart": charts.lines, "sparkline": charts.sparkline, "split_bar": charts.split, "span": charts.span,
-        "chart_table": charts.table,
+        "in_unit": charts.in_unit,
         "stamp": _stamp,
     }
     return environment

@@ -9,6 +9,7 @@ from microlam.admin import activity
 from microlam.admin.asking import Asked, Done, action, page
 from microlam.admin.facts import Facts
 from microlam.admin.finding import address_of, function_named
+from microlam.admin.forms import wish
 from microlam.errors import InvalidParameter
 from microlam.model import LATEST, Alias
 from microlam.store import Series, Totals, summed
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from microlam.app import Microlam
     from microlam.functions.snapshot import Change
 
-ORIGIN = "admin"
 OBSERVED_AT_MOST = timedelta(days=7)    # how far back the observed split goes, where the alias has not been changed for long
 
 
@@ -86,20 +86,26 @@ async def publish(lam: Microlam, asked: Asked) -> Done:
     """Number what the function is now."""
     function = function_named(lam, asked.names["name"])
     before = {version.number for version in lam.functions.versions(function.arn)}
-    published = await lam.functions.publish(function.arn, origin=ORIGIN, description=asked.field("description") or None)
+    wanted = wish(asked, '{"description": "the new one"}')
+    description = str(wanted["description"]) if "description" in wanted else None
+    published = await lam.functions.publish(function.arn, origin=asked.origin, description=description)
     words = f"Version {published.number} is what it was: nothing has changed since." if published.number in before else f"Published version {published.number}."
-    return Done(to=_to(lam, function.arn), words=words, facts={"version": published.number})
+    return Done(to=_to(lam, function.arn), words=words, facts={"version": published.number, "new": published.number not in before})
 
 
 async def put_alias(lam: Microlam, asked: Asked) -> Done:
-    """Create an alias, or move the one with this name."""
+    """Create an alias, or move the one with this name; an `other` version may get so many percent of it."""
     function = function_named(lam, asked.names["name"])
-    name, number = asked.field("alias"), asked.field("number")
-    if name in [alias.name for alias in lam.functions.aliases(function.arn)]:
-        alias = await lam.functions.update_alias(function.arn, name, {"number": number, "other": None, "weight": 0.0}, origin=ORIGIN)
+    wanted = wish(asked, '{"alias": "live", "number": "1", "other": "2", "weight": 10}')
+    name, other = str(wanted.get("alias", "")), str(wanted["other"]) if "other" in wanted else None
+    weight = percent(str(wanted.get("weight", ""))) / 100 if other else 0.0
+    before = next((alias for alias in lam.functions.aliases(function.arn) if alias.name == name), None)
+    number = str(wanted.get("number") or (before.number if before else ""))
+    if before is None:
+        alias = await lam.functions.create_alias(function.arn, name, number, origin=asked.origin, other=other, weight=weight)
     else:
-        alias = await lam.functions.create_alias(function.arn, name, number, origin=ORIGIN)
-    return Done(to=_to(lam, function.arn), words=f"{alias.name} is version {alias.number}.", facts=_plain(alias))
+        alias = await lam.functions.update_alias(function.arn, name, {"number": number, "other": other, "weight": weight}, origin=asked.origin)
+    return Done(to=_to(lam, function.arn), words=f"{alias.name} is version {alias.number}.", facts=_moved(before, alias))
 
 
 async def weigh(lam: Microlam, asked: Asked) -> Done:
@@ -107,7 +113,7 @@ async def weigh(lam: Microlam, asked: Asked) -> Done:
     function = function_named(lam, asked.names["name"])
     alias = lam.functions.alias(function.arn, asked.names["alias"])
     changes = {"other": asked.field("other") or alias.other, "weight": percent(asked.field("weight")) / 100}
-    alias = await lam.functions.update_alias(function.arn, alias.name, changes, origin=ORIGIN)
+    alias = await lam.functions.update_alias(function.arn, alias.name, changes, origin=asked.origin)
     words = f"Version {alias.other} gets {100 * alias.weight:g} % of {alias.name}."
     return Done(to=_to(lam, function.arn), words=words, facts=_plain(alias))
 
@@ -126,27 +132,33 @@ def percent(text: str) -> float:
 async def promote(lam: Microlam, asked: Asked) -> Done:
     """Let the other version of an alias have all of it."""
     function = function_named(lam, asked.names["name"])
-    alias = await lam.functions.promote(function.arn, asked.names["alias"], origin=ORIGIN)
-    return Done(to=_to(lam, function.arn), words=f"Promoted: {alias.name} is version {alias.number}.", facts=_plain(alias))
+    before = lam.functions.alias(function.arn, asked.names["alias"])
+    alias = await lam.functions.promote(function.arn, before.name, origin=asked.origin)
+    return Done(to=_to(lam, function.arn), words=f"Promoted: {alias.name} is version {alias.number}.", facts=_moved(before, alias))
 
 
 async def roll_back(lam: Microlam, asked: Asked) -> Done:
     """Take the other version's share back, or go back to what the alias named before."""
     function = function_named(lam, asked.names["name"])
-    alias = await lam.functions.rollback(function.arn, asked.names["alias"], origin=ORIGIN)
-    return Done(to=_to(lam, function.arn), words=f"Rolled back: {alias.name} is version {alias.number}.", facts=_plain(alias))
+    before = lam.functions.alias(function.arn, asked.names["alias"])
+    alias = await lam.functions.rollback(function.arn, before.name, origin=asked.origin)
+    return Done(to=_to(lam, function.arn), words=f"Rolled back: {alias.name} is version {alias.number}.", facts=_moved(before, alias))
 
 
 async def delete_alias(lam: Microlam, asked: Asked) -> Done:
     """Delete an alias; its versions stay, and the history can bring it back."""
     function = function_named(lam, asked.names["name"])
     alias = lam.functions.alias(function.arn, asked.names["alias"])
-    await lam.functions.delete_alias(function.arn, alias.name, origin=ORIGIN)
+    await lam.functions.delete_alias(function.arn, alias.name, origin=asked.origin)
     return Done(to=_to(lam, function.arn), words=f"Deleted the alias {alias.name}. The history can bring it back.", facts=_plain(alias))
 
 
 def _plain(alias: Alias) -> Facts:
     return {"alias": alias.name, "number": alias.number, "other": alias.other, "weight": alias.weight}
+
+
+def _moved(before: Alias | None, alias: Alias) -> Facts:
+    return {**_plain(alias), "before": _plain(before) if before else None}
 
 
 def _to(lam: Microlam, arn: str) -> str:
