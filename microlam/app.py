@@ -16,7 +16,7 @@ from typing import Self, TypeVar, Unpack
 
 from microlam.cli import settings_of
 from microlam.clock import Clock, SystemClock
-from microlam.errors import FolderMissing, InvalidParameter, RequestTooLarge, SettingsError
+from microlam.errors import FolderMissing, InvalidParameter, RecordUnavailable, RequestTooLarge, SettingsError
 from microlam.executors import Credentials, Executor
 from microlam.executors.debugging import Debugging
 from microlam.executors.inprocess import InProcess
@@ -294,7 +294,8 @@ class Microlam:
     async def _prune(self) -> None:
         age = timedelta(days=self.settings.retention_days).total_seconds()
         while True:
-            await self.store.prune(self.clock.now(), age, self.settings.retention_count)
+            with suppress(RecordUnavailable):       # a full disk keeps what is old a while longer, and the server running
+                await self.store.prune(self.clock.now(), age, self.settings.retention_count)
             await asyncio.sleep(PRUNE_EVERY)
 
 

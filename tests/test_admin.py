@@ -396,6 +396,39 @@ async def test_an_alias_is_weighed_promoted_and_taken_back_by_its_history(place:
     assert (facts["number"], facts["other"], facts["weight"]) == ("1", "2", 0.25)
 
 
+async def test_a_versions_numbers_are_of_the_last_day(place: Place) -> None:
+    await place.add(hello="")
+    await place.post("/_microlam/functions/hello/publish", status=200)
+    now = place.lam.clock.now()
+    for version, duration in (("1", 0.5), ("1", 0.5), ("$LATEST", 0.1)):
+        place.put(version=version, duration=duration, started_at=now)
+    place.put(version="1", started_at=now - timedelta(days=2))
+
+    shown = await place.get("/_microlam/functions/hello/versions.json")
+
+    [one], latest = shown["versions"], shown["latest"]
+    assert (one["activity"]["count"], latest["activity"]["count"]) == (2, 1)
+    assert one["activity"]["p50"] == pytest.approx(500, rel=0.02)
+    assert latest["activity"]["p95"] == pytest.approx(100, rel=0.02)
+
+
+async def test_a_list_is_narrowed_by_words_time_and_duration(place: Place) -> None:
+    slow, quick = place.put(duration=2.0, event=b'{"city": "Z\\u00fcrich"}'), place.put(duration=0.1, event='{"city": "zürich"}'.encode())
+    place.put(event=b'{"city": "lima"}')
+
+    async def found(query: str) -> list[str]:
+        return [record["id"] for record in (await place.get(f"/_microlam/invocations.json?{query}"))["invocations"]]
+
+    for _ in range(2):
+        assert await found(f"q={quote('ZÜRICH')}") == [quick.id, slow.id]
+        assert await found(f"q={quote('zürich')}&slower=1000") == [slow.id]
+        assert await found(f"q={quote('zürich')}&range=1h&status=failures") == []
+        assert await found("q=rich") == []
+        await place.lam.store.settled()
+    assert len(await found("range=1h")) == 3
+    assert await found("until=2020-01-01T00:00:00Z") == []
+
+
 async def test_code_of_any_version_and_what_changed_since(place: Place) -> None:
     await place.add(hello="def handler(event, context):\n    return 1\n")
     await place.post("/_microlam/functions/hello/publish", status=200)

@@ -12,7 +12,7 @@ from microlam.admin.finding import address_of, function_named
 from microlam.admin.forms import wish
 from microlam.errors import InvalidParameter
 from microlam.model import LATEST, Alias
-from microlam.store import Series, Totals, summed
+from microlam.store import Series, Totals
 
 if TYPE_CHECKING:
     from microlam.app import Microlam
@@ -26,17 +26,17 @@ async def show(lam: Microlam, asked: Asked) -> Facts:
     function = function_named(lam, asked.names["name"])
     arn, now = function.arn, lam.clock.now()
     aliases, changes = lam.functions.aliases(arn), await lam.functions.changes(arn)
-    series = await lam.store.charts.series("24h", now, arn)
+    series, day = await lam.store.charts.series("24h", now, arn), await activity.of_versions(lam, arn, now - timedelta(days=1), now)
     return {
         "name": function.name, "arn": arn, "address": address_of(lam, arn),
         "aliases": [await _alias(lam, alias, changes, series, now) for alias in aliases],
         "versions": [
             {"number": version.number, "description": version.description, "published_at": version.modified.isoformat(), "sha256": version.sha256,
              "size": version.size, "timeout": version.timeout, "memory": version.memory, "aliases": _pointing(aliases, version.number),
-             "activity": _day(series, version.number)}
+             "activity": _day(day, series, version.number)}
             for version in lam.functions.versions(arn)
         ],
-        "latest": {"error": function.error, "aliases": _pointing(aliases, LATEST), "activity": _day(series, LATEST)},
+        "latest": {"error": function.error, "aliases": _pointing(aliases, LATEST), "activity": _day(day, series, LATEST)},
     }
 
 
@@ -48,10 +48,9 @@ def _pointing(aliases: Sequence[Alias], number: str) -> list[Facts]:
     ]
 
 
-def _day(series: Series, number: str) -> Facts:
+def _day(day: Mapping[str, Facts], series: Series, number: str) -> Facts:
     """What a version did in the last day."""
-    points = series.versions.get(number, ())
-    return activity.numbers(summed(point.totals for point in points)) | activity.spark(points)
+    return activity.numbers(Totals()) | day.get(number, {}) | activity.spark(series.versions.get(number, ()))
 
 
 async def _alias(lam: Microlam, alias: Alias, changes: Sequence[Change], series: Series, now: datetime) -> Facts:
