@@ -161,7 +161,7 @@ async def test_a_search_keeps_to_the_other_filters(searched: Searched) -> None:
 
 SPELLED = [
     "orders", "Zürich", "ZÜRICH", "50%", "order_id", "ValueError", "日本語", "東京 都", "cafe\u0301", "a\\b", "C:\\new\\table", "line\nneedle", 'say "hi"', "x-y-z",
-    "µs", "É", "é", "ß", "STRASSE", "straße", "🎉party", "12.5", "1e5", "-7", "Ωmega", "ΟΔΟΣ", "οδος", "Привет", "नमस्ते", "/orders/4711", "don't", "l’été", "①", "x²", "İstanbul",
+    "µs", "É", "é", "ß", "STRASSE", "straße", "🎉party", "12.5", "1e5", "-7", "Ωmega", "ΟΔΟΣ", "οδος", "Привет", "नमस्ते", "/orders/4711", "don't", "l’été", "①", "x²", "İstanbul", "great🥰", "100₽", "⏸pause", "🇦🇹wien", "𝒳", "a𞤀b",
 ]
 
 

@@ -1,6 +1,6 @@
 """The clerk: behind the recorder's back, it keeps the roll-ups and the index of words abreast of what has ended.
 
-It writes in steps of their own, so an invocation pays for none of it. Roll-ups follow within a second, and whoever reads a chart has them
+It writes in steps of its own, which nobody waits for. Roll-ups follow within a second, and whoever reads a chart has them
 brought up before; the index rests nineteen twentieths of the time while invocations come, and a search looks at what is not in it yet.
 """
 from __future__ import annotations
@@ -14,7 +14,7 @@ import orjson
 
 from microlam.errors import RecordUnavailable
 from microlam.store import rollups
-from microlam.store.database import Row, Step
+from microlam.store.database import Row, Step, Undone
 from microlam.store.index import Index
 from microlam.store.recorder import Recorder
 from microlam.store.rollups import Place, Totals
@@ -83,7 +83,7 @@ class Clerk:
     async def _count(self) -> bool:
         """Count the next batch of what has ended; gives whether there may be more."""
         async with self._one_at_a_time:
-            [(last, ended, added)] = await self._database.rows("newly_ended", _added, limit=COUNTED_AT_ONCE)
+            [(first, last, ended, added)] = await self._database.rows("newly_ended", _added, limit=COUNTED_AT_ONCE)
             if last is None:
                 return False
             places = orjson.dumps([tuple(place) for place in added]).decode()
@@ -91,7 +91,10 @@ class Clerk:
             changed = [rollups.roll_up_row(place, rollups.summed([totals, there.get(place, rollups.NOTHING)])) for place, totals in added.items()]
             done = [{"last": last}]
             to_index = [Step("note_unindexed", done)] if self._index else []
-            await self._recorder.write(lambda: [Step("keep_roll_up", changed), *to_index, Step("forget_ended", done)])
+            begin = Step("begin_counting", [{"first": first}], required=True)
+            # One who stopped waiting may have left a batch to be written, which is read a second time here.
+            with suppress(Undone):
+                await self._recorder.write(lambda: [*to_index, begin, Step("forget_ended", done), Step("keep_roll_up", changed)])
             self.counted += 1
             self._unindexed.set()
             return bool(ended == COUNTED_AT_ONCE)
@@ -125,6 +128,6 @@ class Clerk:
             return bool(count == INDEXED_AT_ONCE)
 
 
-def _added(row: Row) -> tuple[int | None, int, dict[Place, Totals]]:
-    last, ended, newest, seconds = row
-    return last, ended, rollups.counted(orjson.loads(seconds), newest or 0)
+def _added(row: Row) -> tuple[int | None, int | None, int, dict[Place, Totals]]:
+    first, last, ended, newest, seconds = row
+    return first, last, ended, rollups.counted(orjson.loads(seconds), newest or 0)

@@ -296,10 +296,10 @@ DELETE FROM log_streams WHERE function IN (SELECT function FROM log_groups) AND 
 
 
 -- newly_ended --
--- What has ended and is not counted yet, as one row: up to which number, how many, when the newest of all started, and by second as JSON.
+-- What has ended and is not counted yet, as one row: from and up to which number, how many, when the newest of all started, and by second as JSON.
 WITH batch AS MATERIALIZED (SELECT number, key FROM ended ORDER BY number LIMIT :limit),
      those AS (SELECT invocations.* FROM batch JOIN invocations USING (key))
-SELECT (SELECT max(number) FROM batch), (SELECT count(*) FROM batch),
+SELECT (SELECT min(number) FROM batch), (SELECT max(number) FROM batch), (SELECT count(*) FROM batch),
     (SELECT coalesce(started_at, queued_at) / 1000000 FROM invocations WHERE key = (SELECT key FROM ended ORDER BY number DESC LIMIT 1)), {ended_by_second};
 
 -- ended_between --
@@ -316,6 +316,10 @@ SELECT {ended_by_second};
     SELECT coalesce(started_at, queued_at) / 1000000 AS at, function, coalesce(version, '') AS version, status, count(*) AS ended, sum(cold) AS cold,
         json_group_array(duration) FILTER (WHERE duration IS NOT NULL) AS durations
     FROM those GROUP BY 1, 2, 3, 4))
+
+-- begin_counting --
+-- Whoever takes the first of a batch counts it.
+DELETE FROM ended WHERE number = :first;
 
 -- forget_ended --
 -- These are counted.
@@ -397,6 +401,7 @@ WITH batch AS MATERIALIZED (
     SELECT hex(key) AS hex, summary || char(10) || CAST(event AS TEXT) || char(10) || coalesce(CAST(reply AS TEXT), '') || char(10) || coalesce(CAST(logs AS TEXT), '') AS text
     FROM unindexed JOIN invocations USING (key) JOIN payloads USING (key) WHERE key <= :last ORDER BY key)
 SELECT {place}, CASE
+    WHEN instr(CAST(text AS BLOB), x'F09F') THEN spelled_out(CAST(text AS BLOB))   -- SQLite takes many an emoji for a letter
     WHEN instr(text, '\') = 0 THEN text
     WHEN instr(text, '\u') OR instr(text, '\\') THEN spelled_out(CAST(text AS BLOB))
     ELSE text || char(10) || replace(replace(replace(replace(replace(text, '\n', ' '), '\t', ' '), '\r', ' '), '\b', ' '), '\f', ' ') END

@@ -52,8 +52,8 @@ def holds(q: str, *texts: bytes | str | None) -> bool:
 
 
 def spelled_out(text: bytes | str) -> str:
-    """A text as it stands, with its escapes as what they mean, and theirs."""
-    return "\n".join(_spellings(text))
+    """All words of a text: as it stands, with its escapes as what they mean, and theirs."""
+    return " ".join(word for spelling in _spellings(text) for word in _WORD.findall(spelling))
 
 
 def _cases(word: str) -> list[str]:
