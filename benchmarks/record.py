@@ -33,7 +33,7 @@ WEEK = timedelta(days=7)
 HEADER = f"| first byte of a page | {FEW:,} on record | {MANY:,} on record | ratio |\n|---|---|---|---|"
 BYTES = 800         # of disk for each
 AT_ONCE = 200_000
-ROUNDS = 15
+ROUNDS = 31
 
 
 # ---- making them -----------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ PAGES: dict[str, Callable[[Pages], str]] = {
     "one common word": lambda _: invocations(q="zürich"),
     "one word that nothing holds": lambda _: invocations(q="nothing"),
     "a word in five hours": lambda pages: invocations(q="lima", **_hours(pages)),
-    "two words": lambda _: invocations(q="oslo w77"),
+    "two words": lambda _: invocations(q="stored oslo"),
     "two common words that never meet (stops after 200 ms)": lambda _: invocations(q="oslo lima"),
     "function, status, version and word": lambda _: invocations(function="orders", status="failed", version="1", q="oslo"),
     "alias and a duration that none has (stops after 200 ms)": lambda _: invocations(qualifier="live", slower="300000"),

@@ -11,12 +11,15 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .app import Microlam
+    from .bridge import asgi
     from .embed import KEY, setup
-    from .model import Invocation, Outcome
+    from .model import Invocation, Outcome, Version
 
-_HOMES = {"Invocation": "model", "Outcome": "model", "KEY": "embed", "Microlam": "app", "setup": "embed"}
+_HOMES = {
+    "Invocation": "model", "Outcome": "model", "Version": "model", "KEY": "embed", "Microlam": "app", "asgi": "bridge", "setup": "embed",
+}
 
-__all__ = ["KEY", "Invocation", "Microlam", "Outcome", "http", "on_file", "schedule", "setup"]
+__all__ = ["KEY", "Invocation", "Microlam", "Outcome", "Version", "asgi", "http", "on_file", "schedule", "setup"]
 
 
 def __getattr__(name: str) -> object:

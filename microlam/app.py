@@ -1,22 +1,32 @@
-"""Assembly: Microlam owns the parts, starts them, and stops them in order."""
+"""Assembly: Microlam owns the parts, starts them, and stops them in order; `invoke` and `enqueue` are the host's way to its functions."""
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Self, TypeVar, Unpack
 
+from microlam.cli import settings_of
 from microlam.clock import Clock, SystemClock
+from microlam.errors import FolderMissing, InvalidParameter, RequestTooLarge, SettingsError
 from microlam.executors import Credentials, Executor
+from microlam.executors.debugging import Debugging
 from microlam.executors.inprocess import InProcess
 from microlam.executors.interpreters import Interpreters
 from microlam.executors.processes import Processes
-from microlam.functions import Functions
+from microlam.faces import Faces, low_level
+from microlam.functions import Functions, Hosted, HostedSettings, read_hosted
+from microlam.hooks import Hook
 from microlam.invoke import Invoker
-from microlam.model import Retry, Version
+from microlam.model import EVENT_PAYLOAD_LIMIT, SYNC_PAYLOAD_LIMIT, Invocation, Outcome, Retry, Version, function_arn, new_id, read_function_name
 from microlam.pauses import Pauses
 from microlam.resources.attached import Attached
 from microlam.resources.buckets import Buckets, bucket_folder
@@ -25,7 +35,7 @@ from microlam.resources.logs import LogGroups
 from microlam.resources.policies import Policies
 from microlam.resources.roles import Roles
 from microlam.resources.sessions import Sessions
-from microlam.settings import Settings
+from microlam.settings import SETTINGS, Named, Settings, url_of
 from microlam.sources.folders import Folders
 from microlam.sources.schedules import Schedules
 from microlam.store import Store
@@ -37,23 +47,143 @@ PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "SSL_CERT_FIL
 PRUNE_EVERY = 600.0
 
 
-class Microlam:
-    """The parts of one server over one folder of functions; entered, they live."""
+Handler = TypeVar("Handler", bound=Callable[..., object])
 
-    def __init__(self, folder: Path, settings: Settings, *, endpoint_url: str, say: Callable[[str], None] = print, clock: Clock | None = None) -> None:
-        self.folder, self.settings, self.say, self.endpoint_url = folder, settings, say, endpoint_url
+_log = logging.getLogger("microlam")
+
+
+class Microlam:
+    """A folder of functions and all that runs them, for as long as it is entered.
+
+    >>> async def main():
+    ...     async with Microlam("functions/") as lam:
+    ...         outcome = await lam.invoke("hello", {"name": "Ada"})
+    ...         return outcome.value
+    >>> asyncio.run(main())
+    {'message': 'Hello, Ada!'}
+
+    Settings are keyword arguments, named as on the command line (`data=`, `concurrency=`, …); what is not said comes from MICROLAM_* variables and
+    microlam.toml. A server that has read them already passes `settings`, and the `endpoint_url` at which handlers find its AWS API; without one,
+    a listener of our own on the loopback answers them. `say` gets what a developer should notice; by default it is logged.
+    """
+
+    def __init__(
+        self, folder: str | Path, *, settings: Settings | None = None, endpoint_url: str | None = None, say: Callable[[str], None] = _log.warning,
+        clock: Clock | None = None, **named: Unpack[Named],
+    ) -> None:
+        self.folder = Path(folder).absolute()
+        self.settings = settings or settings_of(self.folder, _known(named))
+        self.say = say
         self.clock: Clock = clock or SystemClock()
+        self.endpoint_url = self._servers_url = endpoint_url or ""
+        self.before: Hook[[Invocation]] = Hook()
+        self.after: Hook[[Invocation, Outcome]] = Hook()
+        self.on_failure: Hook[[Invocation, Outcome]] = Hook()
+        self.on_deploy: Hook[[Version]] = Hook()        # new code serves, or has got a number
+        self.running = False
+        self._hosted: list[Hosted] = []
         self._life = AsyncExitStack()
 
-    async def __aenter__(self) -> Microlam:
+    # ---- the host's verbs ----------------------------------------------------------------------------------------
+
+    async def invoke(self, name: str, event: object = None, *, qualifier: str | None = None) -> Outcome:
+        """Run a function now and wait for how it ends: a handler that fails is an Outcome too.
+
+        `name` is a name, `name:qualifier` or an ARN; `event` anything that JSON can carry, or JSON as bytes. Raises FunctionNotFound, and Throttled
+        where no slot came free in time.
+        """
+        invocation = self._invocation(name, event, qualifier)
+        if len(invocation.payload) > SYNC_PAYLOAD_LIMIT:
+            raise RequestTooLarge(reason=f"An event must be smaller than {SYNC_PAYLOAD_LIMIT} bytes.")
+        version = await self.functions.current(invocation.arn, invocation.qualifier)
+        return await self.invoker.invoke(version, invocation)
+
+    async def enqueue(self, name: str, event: object = None, *, qualifier: str | None = None) -> Invocation:
+        """Have a function run later: on disk when this returns, run at least once, retried when it fails. What became of it is on record, by its id."""
+        invocation = self._invocation(name, event, qualifier, accepted=True)
+        if len(invocation.payload) > EVENT_PAYLOAD_LIMIT:
+            raise RequestTooLarge(reason=f"An event that is to be handled later must be smaller than {EVENT_PAYLOAD_LIMIT} bytes.")
+        await self.functions.current(invocation.arn, invocation.qualifier)
+        await self.invoker.enqueue(invocation)
+        return invocation
+
+    def function(
+        self, name: str, handler: Callable[..., object] | None = None, *, version: int | None = None, **settings: Unpack[HostedSettings],
+    ) -> Callable[[Handler], Handler]:
+        """Let a callable of the host's be a function: `async def handler(event, context)` runs in the host's own loop, many at once.
+
+        It has all that functions of the folder have; `settings` say what leads to it, as in microlam.toml. With `version` it is that number of the
+        function too, so that aliases can tell one callable from another. Before the Microlam is entered; without `handler` it is a decorator.
+
+            @lam.function("greet", http="GET /greet/{name}", timeout=10)
+            async def greet(event, context):
+                return f"Hello, {event['pathParameters']['name']}!"
+        """
+        if self.running:
+            raise RuntimeError("Register functions before this Microlam is entered.")
+
+        def register(handler: Handler) -> Handler:
+            self._hosted.append(read_hosted(name, handler, version, settings))
+            return handler
+
+        if handler is not None:
+            register(handler)
+        return register
+
+    def _invocation(self, name: str, event: object, qualifier: str | None, *, accepted: bool = False) -> Invocation:
+        if not self.running:
+            raise RuntimeError("This Microlam does not run. Enter it first: async with lam")
+        read = read_function_name(name)
+        if read is None:
+            raise InvalidParameter(reason=f"{name!r} does not name a function.")
+        now = self.clock.now()
+        return Invocation(
+            id=new_id(), arn=function_arn(read.name, read.region or self.settings.region, read.account or self.settings.account),
+            qualifier=qualifier or read.qualifier, payload=event if isinstance(event, bytes) else json.dumps({} if event is None else event).encode(),
+            cause="invoke", summary="invoke", queued_at=now, accepted_at=now if accepted else None,
+        )
+
+    # ---- its life ------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self.running:
+            raise RuntimeError("This Microlam runs already.")
+        if not self.folder.is_dir():
+            raise FolderMissing(folder=self.folder)
         async with AsyncExitStack() as life:
+            listening = None if self._servers_url else life.enter_context(socket.create_server(("127.0.0.1", 0)))
+            self.endpoint_url = self._servers_url or url_of("127.0.0.1", listening.getsockname()[1] if listening else 0)
             await self._build(life)
             await life.enter_async_context(self._tasks())
+            if listening is not None:
+                await life.enter_async_context(self._answer_handlers(listening))
+            life.push_async_callback(self.drain)
             self._life = life.pop_all()
+        self.running = True
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._life.aclose()
+        try:
+            await self._life.aclose()
+        finally:
+            self.running = False
+
+    async def drain(self) -> None:
+        """Claim nothing more, and wait for what runs: `drain` seconds at most, and only once."""
+        if self.invoker.stopping:
+            return
+        self.invoker.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain):
+                await self.invoker.idle()
+
+    async def settled(self) -> None:
+        """Return when everything that has happened so far has been dealt with: nothing is due, and nothing runs."""
+        while True:
+            await self.folders.caught_up()
+            await self.schedules.settled()
+            if await self.invoker.settled():
+                return
 
     async def _build(self, life: AsyncExitStack) -> None:
         settings = self.settings
@@ -75,17 +205,21 @@ class Microlam:
             self.folder, settings.data, store=self.store, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
             clock=self.clock, seed=settings.seed, triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
-            bucket_folder=lambda bucket: bucket_folder(self.folder, settings.data, bucket), layer_folder=self.layers.folder,
-            runtime_warning=self._runtime_warning, interpreter=self._interpreter,
+            bucket_folder=lambda bucket: bucket_folder(settings.buckets or self.folder, settings.data, bucket), executor=settings.executor,
+            requirements=settings.requirements, layer_folder=self.layers.folder, runtime_warning=self._runtime_warning, interpreter=self._interpreter,
+            deployed=self.on_deploy,
         )
         self.functions.forgotten.append(self.attached.forget)
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,
             server_concurrency=settings.server_concurrency, queue_limit=settings.queue_limit, queue_wait=settings.queue_wait,
             retry=Retry(delay=settings.retry_delay), retry_of=self.attached.event_invokes.retry, limits=self.functions.concurrency.limits,
+            before=self.before, after=self.after, on_failure=self.on_failure,
         )
         self.invoker.ended.append(self.functions.ended)
-        self.buckets = Buckets(self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region)
+        self.buckets = Buckets(
+            settings.buckets or self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region,
+        )
         self.policies = Policies(self.store)
         self.roles = Roles(self.store, self.policies)
         self.sessions = Sessions(self.store)
@@ -93,6 +227,9 @@ class Microlam:
         self.schedules = Schedules(self.store, self.triggers, self.clock, wake=self.invoker.wake, catch_up=settings.catch_up, say=self.say)
         self.folders = Folders(self.buckets, self.triggers, self.clock, quiet=settings.file_quiet, poll=settings.poll, say=self.say)
         await self.functions.load()
+        for hosted in self._hosted:
+            for version in await self.functions.host(hosted):
+                self._inprocess.register(version, hosted.handler)
 
     def _is_warm(self, version: Version) -> bool:
         return any(worker.key == version.key for worker in self.executors[version.executor].statistics().workers)
@@ -110,10 +247,31 @@ class Microlam:
         processes = Processes(
             settings.data / "run", base_environment=environment, endpoint_url=self.endpoint_url, credentials=self.credentials,
             limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit, interpreters=self.interpreters,
-            mend=lambda root: self.functions.mend(root),
+            debugging=self._debugging(), mend=lambda root: self.functions.mend(root),
         )
-        processes.prepare()     # the first invocation finds its zygote there
-        return {"processes": processes, "inprocess": InProcess(log_limit=settings.log_limit)}
+        if settings.executor == "processes":
+            processes.prepare()     # the first invocation finds its zygote there
+        self._inprocess = InProcess(endpoint_url=self.endpoint_url, credentials=self.credentials, log_limit=settings.log_limit)
+        return {"processes": processes, "inprocess": self._inprocess}
+
+    def _debugging(self) -> Debugging | None:
+        settings = self.settings
+        if settings.debug_port is None:
+            return None
+        if find_spec("debugpy") is None:
+            raise SettingsError(reason="A debugger needs debugpy, which is not installed: pip install 'microlam[debug]'")
+        return Debugging(settings.debug_port, function=settings.debug_function, wait=settings.wait, say=self.say)
+
+    @asynccontextmanager
+    async def _answer_handlers(self, listening: socket.socket) -> AsyncIterator[None]:
+        """Let the handlers' own calls (AWS_ENDPOINT_URL) in, past everything of the host's."""
+        server = low_level(Faces(self, admin=None).serve)
+        sockets = await asyncio.get_running_loop().create_server(server, sock=listening)
+        try:
+            yield
+        finally:
+            sockets.close()
+            await server.shutdown(0.1)
 
     @asynccontextmanager
     async def _tasks(self) -> AsyncIterator[None]:
@@ -138,3 +296,10 @@ class Microlam:
         while True:
             await self.store.prune(self.clock.now(), age, self.settings.retention_count)
             await asyncio.sleep(PRUNE_EVERY)
+
+
+def _known(named: Named) -> Named:
+    unknown = named.keys() - {setting.name for setting in SETTINGS}
+    if unknown:
+        raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
+    return named

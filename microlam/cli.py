@@ -1,14 +1,15 @@
-"""The command line: `dev` and `serve` run a server; `invoke`, `logs`, `list` and `fire` talk to one that runs; `compat` needs none.
+"""The command line: `dev` and `serve` run a server; `invoke`, `logs`, `list` and `fire` talk to one that runs; the others need none.
 
 Each command imports what it needs when it is used, so that help and the small commands come at once.
 """
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from microlam import __version__
@@ -46,6 +47,8 @@ def run(chosen: argparse.Namespace) -> int:
     """Run the command that was chosen."""
     if chosen.command in ("dev", "serve"):
         return dev(chosen)
+    if chosen.command == "generate-event":
+        return generate_event(chosen)
     if chosen.command == "compat":
         return compat()
     from microlam.commands import COMMANDS
@@ -93,6 +96,17 @@ def settings_of(folder: Path, flags: Mapping[str, object]) -> Settings:
     return read_settings(folder, flags=flags, variables=os.environ, toml=table)
 
 
+# ---- events ----------------------------------------------------------------------------------------------------------
+
+def generate_event(chosen: argparse.Namespace) -> int:
+    """Print an event to try a handler with."""
+    import json
+
+    from microlam.events.generate import generate
+    print(json.dumps(generate(chosen.source, chosen.type, **chosen.fields(chosen)), indent=2, ensure_ascii=False))
+    return 0
+
+
 # ---- the parser ------------------------------------------------------------------------------------------------------
 
 class Commands:
@@ -121,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_server(commands, "serve", "Serve a folder of functions like dev, but print no line for every invocation")
     for add in (_add_invoke, _add_logs, _add_list, _add_fire, _add_publish, _add_alias, _add_promote, _add_rollback):
         _add_endpoint(add(commands))
+    _add_generate_event(commands)
     commands.add("compat", "List the operations of AWS's API that are answered, service by service", examples=("microlam compat",))
     return parser
 
@@ -234,6 +249,30 @@ def _add_name_and_alias(parser: argparse.ArgumentParser) -> argparse.ArgumentPar
     parser.add_argument("name", metavar="NAME", help="the function's name")
     parser.add_argument("alias", metavar="ALIAS", help="the alias's name")
     return parser
+
+
+def _add_generate_event(commands: Commands) -> None:
+    from microlam.events.generate import SOURCES
+    parser = commands.add("generate-event", "Print an event to try a handler with, as its source would send it", examples=(
+        "microlam generate-event s3 put --bucket uploads --key in/a.png",
+        "microlam generate-event sqs receive-message --body '{\"order\": 7}' | microlam invoke worker -e -",
+        "microlam generate-event apigateway http-api-proxy --method POST --path /orders --body '{}'",
+    ))
+    sources = parser.add_subparsers(title="sources", metavar="SOURCE", dest="source", required=True)
+    for source, kinds in SOURCES.items():
+        types = sources.add_parser(source, help=", ".join(kinds)).add_subparsers(title="types", metavar="TYPE", dest="type", required=True)
+        for kind, build in kinds.items():
+            summary = (build.__doc__ or "").rstrip(".")
+            _add_fields(types.add_parser(kind, help=summary[0].lower() + summary[1:], description=f"{summary}."), build)
+
+
+def _add_fields(parser: argparse.ArgumentParser, build: Callable[..., object]) -> None:
+    """A flag for each parameter of what builds an event."""
+    fields = inspect.signature(build).parameters
+    for name, field in fields.items():
+        default = f" (default {field.default})".replace("%", "%%") if field.default != "" else ""
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(field.default), default=field.default, metavar="VALUE", help=f"its {name}{default}")
+    parser.set_defaults(fields=lambda chosen: {name: getattr(chosen, name) for name in fields})
 
 
 def _add_endpoint(parser: argparse.ArgumentParser) -> None:

@@ -1,66 +1,110 @@
 """microlam in an aiohttp application: one call mounts its faces beside the host's own routes."""
 from __future__ import annotations
 
-import asyncio
-import socket
-from collections.abc import AsyncIterator
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Unpack
 
 from aiohttp import web
+from aiohttp.web_urldispatcher import MatchedSubAppResource, PrefixResource
 
-from microlam.admin import Admin
 from microlam.app import Microlam
-from microlam.cli import settings_of
-from microlam.gateway import Gateway
-from microlam.guard import Guard
-from microlam.server import Server
-from microlam.settings import url_of
+from microlam.errors import SettingsError
+from microlam.faces import Faces
+from microlam.settings import Named
 
 KEY = web.AppKey("microlam", Microlam)
 
+# The host's own word on who may call a face: true lets the request in; what it raises (web.HTTPUnauthorized, a redirect to a login) is the answer.
+HostGuard = Callable[[web.Request], bool | Awaitable[bool]]
 
-def setup(app: web.Application, folder: str | Path, *, prefix: str = "", admin: str | None = "/admin", **settings: object) -> None:
-    """Serve a folder of functions under `prefix`, wherever the host has no route of its own, and the admin under `admin` (None: nowhere).
 
-    `settings` are those of the command line (`data=`, `concurrency=`, …); what is not said comes from MICROLAM_* variables
-    and microlam.toml. While the application runs, `app[microlam.KEY]` is the Microlam.
+def setup(
+    app: web.Application, folder: str | Path, *, prefix: str | None = "", aws: str | None = "/aws", admin: str | None = "/admin",
+    key: web.AppKey[Microlam] = KEY, guard: HostGuard | None = None, **settings: Unpack[Named],
+) -> Microlam:
+    """Serve a folder of functions within an aiohttp application.
+
+    Functions answer under `prefix` (with "" wherever the host has no route of its own), the AWS API under `aws`, the admin under `admin`; a face
+    that is None is nowhere. `settings` are those of the command line. The Microlam is `app[key]`, and runs as long as the application does.
+    Without a `guard` and without a token or keys, the AWS API and the admin answer to this machine alone.
 
         app = web.Application()
-        microlam.setup(app, "functions/")
+        lam = microlam.setup(app, "functions/")
         web.run_app(app)
     """
-    folder = Path(folder).absolute()
-    chosen = settings_of(folder, {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()})
-    faces: dict[str, Gateway | Admin] = {}
+    if key in app:
+        raise SettingsError(reason="This application has a microlam already. Give the other one its own key= and data=.")
+    lam = app[key] = Microlam(folder, **settings)
+    resources = {name: _add(app, path) for name, path in (("admin", admin), ("aws", aws), ("functions", prefix)) if path is not None}
+    at: dict[str, str] = {}
+    mounted: list[Faces] = []
 
     async def life(app: web.Application) -> AsyncIterator[None]:
-        listening = socket.create_server(("127.0.0.1", 0))
-        url = url_of("127.0.0.1", listening.getsockname()[1])
-        async with Microlam(folder, chosen, endpoint_url=url) as lam:
-            server = Server(lam)
-            private = web.Server(server.serve, access_log=None, auto_decompress=False)
-            # Handlers' own calls (AWS_ENDPOINT_URL) come here, past the host's middlewares.
-            sockets = await asyncio.get_running_loop().create_server(private, sock=listening)
-            app[KEY] = lam
-            faces["gateway"] = Gateway(lam.functions, lam.triggers, lam.invoker, prefix=prefix, error_page=server.admin.error_page, clock=lam.clock)
-            faces["admin"] = Admin(lam, guard=Guard(allowed_hosts=chosen.allowed_host), prefix=admin or "")
+        async with lam:
+            # Only now: where the application is a part of another, its resources have got that one's prefix too.
+            at.update((name, resource.canonical.removesuffix("{tail}").rstrip("/")) for name, resource in resources.items())
             yield
-            sockets.close()
-            lam.invoker.stop()
-            await private.shutdown(0.1)
-
-    async def functions(request: web.Request) -> web.StreamResponse:
-        return await faces["gateway"].serve(request)
-
-    async def pages(request: web.Request) -> web.StreamResponse:
-        return await faces["admin"].serve(request)
+            mounted.clear()
 
     async def stop(app: web.Application) -> None:
-        if isinstance(face := faces.get("admin"), Admin):
-            face.close()        # a stream never ends by itself, and the host's server waits for it
+        for faces in mounted:
+            faces.close()       # the host's server waits for the streams
 
+    async def serve(request: web.Request) -> web.StreamResponse:
+        if guard is not None and not await _lets_in(guard, request):
+            raise web.HTTPForbidden
+        if not mounted:
+            mounted.append(Faces(
+                lam, functions=at.get("functions"), aws=at.get("aws"), admin=at.get("admin"), hosted=True, guarded=guard is not None,
+                cancelling=_cancels(request),
+            ))
+        return await mounted[0].serve(request)
+
+    for resource in resources.values():
+        resource.add_route("*", serve)
     app.cleanup_ctx.append(life)
     app.on_shutdown.append(stop)
-    if admin is not None:
-        app.router.add_route("*", admin + "{tail:(/.*)?}", pages)
-    app.router.add_route("*", prefix + "/{tail:.*}", functions)
+    return lam
+
+
+def _cancels(request: web.Request) -> bool:
+    """Whether the host's server cancels requests whose client has left: aiohttp's `handler_cancellation`, which nothing public tells."""
+    return bool(getattr(getattr(request.protocol, "_manager", None), "handler_cancellation", True))
+
+
+async def _lets_in(guard: HostGuard, request: web.Request) -> bool:
+    verdict = guard(request)
+    return bool(await verdict if inspect.isawaitable(verdict) else verdict)
+
+
+def _add(app: web.Application, prefix: str) -> web.Resource:
+    """The resource of one face: its prefix and all below it."""
+    prefix = prefix.rstrip("/")
+    if (prefix and not prefix.startswith("/")) or "{" in prefix:
+        raise SettingsError(reason=f"{prefix!r} cannot be a prefix; write one such as \"/fn\".")
+    resource = web.DynamicResource(prefix + "{tail:(/.*)?}") if prefix else Unrouted(app.router)
+    app.router.register_resource(resource)
+    return resource
+
+
+class Unrouted(web.DynamicResource):
+    """Every path that no other resource of the application takes, also of those that are added later."""
+
+    def __init__(self, router: web.UrlDispatcher) -> None:
+        super().__init__("/{tail:.*}")
+        self._router = router
+
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
+        for resource in self._router.resources():
+            if _comes_later(resource):
+                match, methods = await resource.resolve(request)
+                if match is not None or methods:        # it takes the path, if only with another method
+                    return None, set()
+        return await super().resolve(request)
+
+
+def _comes_later(resource: web.AbstractResource) -> bool:
+    """Whether the router may not have asked it yet: what has a prefix of its own comes before everything at the root."""
+    return isinstance(resource, MatchedSubAppResource) or not isinstance(resource, PrefixResource | Unrouted)

@@ -83,15 +83,22 @@ class Asked:
     fetch_mode: str = ""
     fetch_destination: str = ""
     arrived_at: str = ""
+    near: bool = True           # it was sent from this machine, and by nobody's proxy
     page: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """Stands before the admin and the wire of a server that listens on `bind`; `allowed_hosts` are the `--allowed-host` names."""
+    """Stands before the admin and the wire of a server that listens on `bind`; `allowed_hosts` are the `--allowed-host` names.
+
+    Within a host that may listen anywhere, callers on other machines are let in only where something else keeps out those who may not
+    (`elsewhere`); where that is the host's own guard, it may have any name (`any_host`).
+    """
 
     bind: str = "127.0.0.1"
     allowed_hosts: Iterable[str] = ()
+    any_host: bool = False
+    elsewhere: bool = True
 
     def admit(self, request: BaseRequest, *, page: bool = False) -> None:
         """Raise Refused where the request may not touch the admin or the wire."""
@@ -105,6 +112,7 @@ class Guard:
             fetch_mode=headers.get("Sec-Fetch-Mode", ""),
             fetch_destination=headers.get("Sec-Fetch-Dest", ""),
             arrived_at=address[0] if isinstance(address, tuple) else "",
+            near=is_loopback(request.remote or "127.0.0.1") and "X-Forwarded-For" not in headers and "Forwarded" not in headers,
             page=page,
         ))
         if reason is not None:
@@ -112,11 +120,13 @@ class Guard:
 
     def refusal(self, asked: Asked) -> str | None:
         """Why this request is refused; None where it is welcome."""
+        if not self.elsewhere and not asked.near:
+            return "From another machine this takes the admin token, or a signature. Give the server --admin-token, --access-key and --secret-key."
         if len(asked.hosts) != 1:
             return "The request has no Host header." if not asked.hosts else "The request has several Host headers."
         host = asked.hosts[0]
         name = host_name(host)
-        if name is None or not self._ours(name, asked.arrived_at):
+        if name is None or not (self.any_host or self._ours(name, asked.arrived_at)):
             return f"The Host {host!r} is not this server's. If it should be, start it with --allowed-host {name or 'NAME'}."
         if any(not _own_origin(origin, host) for origin in asked.origins):
             return f"Pages of {', '.join(map(repr, asked.origins))} may not use this server."

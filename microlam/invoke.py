@@ -18,6 +18,7 @@ from microlam.admission import Admission
 from microlam.clock import Clock
 from microlam.errors import MicrolamError, NotFound, RecordUnavailable, ReserveUsedUp, Throttled
 from microlam.executors import Executor
+from microlam.hooks import Hook
 from microlam.model import Invocation, Outcome, Retry, Version, new_id
 from microlam.store import Store
 
@@ -84,9 +85,12 @@ class Invoker:
 
     def __init__(self, *, store: Store, executors: Mapping[str, Executor], current: Callable[[str, str | None], Awaitable[Version]], clock: Clock,
                  concurrency: int = 10, server_concurrency: int = 100, queue_limit: int = 1000, queue_wait: float = 10.0, retry: Retry | None = None,
-                 retry_of: Callable[[str, str | None, Retry], Awaitable[Retry]] | None = None, limits: Mapping[str, int] | None = None) -> None:
+                 retry_of: Callable[[str, str | None, Retry], Awaitable[Retry]] | None = None, limits: Mapping[str, int] | None = None,
+                 before: Hook[[Invocation]] | None = None, after: Hook[[Invocation, Outcome]] | None = None,
+                 on_failure: Hook[[Invocation, Outcome]] | None = None) -> None:
         self._store, self._executors, self._current, self._clock = store, executors, current, clock
         self._retry, self._retry_of = retry or Retry(), retry_of
+        self._before, self._after, self._on_failure = before or Hook(), after or Hook(), on_failure or Hook()
         self._limits = limits if limits is not None else {}     # by ARN: what is reserved for a function
         self._concurrency = concurrency
         self._processes = Admission(server_limit=server_concurrency, line_limit=queue_limit, patience=queue_wait)
@@ -96,7 +100,8 @@ class Invoker:
         self._claimed: Counter[str] = Counter()
         self._changed = asyncio.Event()
         self._left: asyncio.Event | None = None         # set when one has ended, where somebody waits for the last one
-        self._stopping = False
+        self._claiming = False
+        self.stopping = False
         self.ended: list[Callable[[Invocation, Outcome], None]] = []    # called after each invocation
 
     # ---- waiting for the outcome --------------------------------------------------------------------------------
@@ -106,15 +111,22 @@ class Invoker:
         try:
             outcome = await self._run(version, invocation)
         except Throttled as error:
-            self._record(invocation, dataclasses.replace(refusal(error, "throttled"), version=version.number))
+            outcome = dataclasses.replace(refusal(error, "throttled"), version=version.number)
+            self._store.put(invocation, outcome)
+            await self._tell(invocation, outcome)
             raise
-        self._record(invocation, outcome)
+        self._store.put(invocation, outcome)
+        await self._tell(invocation, outcome)
         return outcome
 
-    def _record(self, invocation: Invocation, outcome: Outcome) -> None:
-        self._store.put(invocation, outcome)
+    async def _tell(self, invocation: Invocation, outcome: Outcome) -> None:
+        """Tell everybody how one ended."""
         for ended in self.ended:
             ended(invocation, outcome)
+        if self._after:
+            await self._after.tell(invocation, outcome)
+        if self._on_failure and not outcome.ok:
+            await self._on_failure.tell(invocation, outcome)
 
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
         executor, key = self._executors[version.executor], invocation.key or invocation.id
@@ -125,6 +137,8 @@ class Invoker:
         try:
             if self._store.full:
                 await self._store.room()
+            if self._before:
+                await self._before.tell(invocation)
             self._running[key] = Running(invocation, version, monotonic())
             return await executor.run(version, invocation)
         except asyncio.CancelledError:
@@ -177,7 +191,7 @@ class Invoker:
         """Claim what is due and run it, until the server stops."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._note_long_ones())
-            while not self._stopping:
+            while not self.stopping:
                 self._changed.clear()
                 try:
                     await self._begin_due(tasks)
@@ -186,10 +200,16 @@ class Invoker:
                     await asyncio.sleep(TRY_AGAIN)
 
     async def _begin_due(self, tasks: asyncio.TaskGroup) -> None:
-        claimed = await self._store.claim(self._clock.now(), CLAIMED_AT_ONCE, skip=self._saturated())
-        for invocation in claimed:
-            self._claimed[invocation.arn] += 1
-            tasks.create_task(self._attempt(invocation))
+        self._claiming = True
+        try:
+            claimed = await self._store.claim(self._clock.now(), CLAIMED_AT_ONCE, skip=self._saturated())
+            for invocation in claimed:
+                self._claimed[invocation.arn] += 1
+                tasks.create_task(self._attempt(invocation))
+        finally:
+            self._claiming = False
+            if self._left is not None:
+                self._left.set()
         if len(claimed) < CLAIMED_AT_ONCE:
             await self._clock.wait(await self._store.next_due(skip=self._saturated()), self._changed)
 
@@ -203,8 +223,7 @@ class Invoker:
             if outcome is None:
                 return
             await self._finish(invocation, outcome)
-            for ended in self.ended:
-                ended(invocation, outcome)
+            await self._tell(invocation, outcome)
         finally:
             self._claimed[invocation.arn] -= 1
             if not self._claimed[invocation.arn]:
@@ -273,12 +292,27 @@ class Invoker:
 
     def stop(self) -> None:
         """Claim nothing more; what was not begun stays on disk."""
-        self._stopping = True
+        self.stopping = True
         self.wake()
 
     async def idle(self) -> None:
         """Return when nothing runs."""
-        self._left = asyncio.Event()
-        while self._running or self._claimed:
-            self._left.clear()
-            await self._left.wait()
+        left = self._left = self._left or asyncio.Event()
+        while self._running or self._claimed or self._claiming:
+            left.clear()
+            await left.wait()
+
+    async def settled(self) -> bool:
+        """Return when nothing runs and nothing is due; whether that was so at once."""
+        left = self._left = self._left or asyncio.Event()
+        at_once = True
+        while True:
+            left.clear()
+            if not (self._running or self._claimed or self._claiming or await self._anything_due()):
+                return at_once
+            at_once = False
+            await left.wait()
+
+    async def _anything_due(self) -> bool:
+        due_at = await self._store.next_due()
+        return due_at is not None and due_at <= self._clock.now()

@@ -118,6 +118,13 @@ class Invocation:
 
     `id` is the AWS request id, the same for every retry; `key` names this attempt's record, and equals `id` for the first.
     `qualifier` is the version or alias that was asked for, None where none was.
+
+    >>> async def main():
+    ...     async with Microlam("functions/") as lam:
+    ...         invocation = await lam.enqueue("hello", {"name": "Ada"}, qualifier="$LATEST")
+    ...         return invocation.cause, invocation.payload, invocation.invoked_arn
+    >>> asyncio.run(main())
+    ('invoke', b'{"name": "Ada"}', 'arn:aws:lambda:us-east-1:000000000000:function:hello:$LATEST')
     """
 
     id: str
@@ -145,7 +152,14 @@ class Invocation:
 
 @fact
 class Outcome:
-    """How an invocation ended. `payload` is the reply, or the error object AWS would send, as JSON bytes."""
+    """How an invocation ended. `payload` is the reply, or the error object AWS would send, as JSON bytes.
+
+    >>> outcome = Outcome(status="failed", payload=b'{"errorType": "KeyError", "errorMessage": "tea"}', duration=0.002)
+    >>> outcome.ok, outcome.error["errorType"]
+    (False, 'KeyError')
+    >>> Outcome(status="succeeded", payload=b'{"total": 640}').value
+    {'total': 640}
+    """
 
     status: str                         # a final one of STATUSES
     payload: bytes

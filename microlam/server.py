@@ -1,7 +1,4 @@
-"""The standalone server: faces behind one port, from its start to a signal.
-
-A request falls straight through: the admin's paths, then the AWS wire, then the folder's routes.
-"""
+"""The standalone server: all faces behind one port, from its start to a signal."""
 from __future__ import annotations
 
 import asyncio
@@ -9,88 +6,46 @@ import errno
 import os
 import signal
 import socket
-from contextlib import suppress
 from pathlib import Path
 
-from aiohttp import web
-
 from microlam import __version__
-from microlam.admin import Admin
 from microlam.app import Microlam
-from microlam.aws import Wire
-from microlam.aws.call import Parts
-from microlam.aws.downloads import Downloads
-from microlam.errors import FolderMissing, PortTaken, SettingsError
-from microlam.gateway import Gateway
-from microlam.guard import Guard, may_start
+from microlam.errors import PortTaken, SettingsError
+from microlam.faces import Faces, low_level
+from microlam.guard import may_start
 from microlam.settings import Settings, url_of
 from microlam.terminal import Terminal
 
 
-class Server:
-    """The standalone server: one coroutine for every request, under aiohttp's low-level server."""
-
-    def __init__(self, lam: Microlam) -> None:
-        settings = lam.settings
-        guard = Guard(bind=settings.host, allowed_hosts=settings.allowed_host)
-        self.admin = Admin(lam, guard=guard)
-        self.wire = Wire(
-            _parts(lam), region=settings.region, account=settings.account, guard=guard, credentials=lam.credentials,
-            keys=(settings.access_key, settings.secret_key) if settings.access_key and settings.secret_key else None, say=lam.say,
-        )
-        self.gateway = Gateway(lam.functions, lam.triggers, lam.invoker, error_page=self.admin.error_page, clock=lam.clock)
-
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request, to the face that it is for."""
-        if self.admin.wants(request):
-            return await self.admin.serve(request)
-        if self.wire.wants(request):
-            return await self.wire.serve(request)
-        return await self.gateway.serve(request)
-
-
-def _parts(lam: Microlam) -> Parts:
-    """What the AWS API may use."""
-    return Parts(
-        functions=lam.functions, invoker=lam.invoker, store=lam.store, buckets=lam.buckets, layers=lam.layers, attached=lam.attached,
-        downloads=Downloads(lam.settings.data), policies=lam.policies, roles=lam.roles, sessions=lam.sessions, logs=lam.logs,
-    )
-
-
 async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:
     """Serve a folder until a signal ends it; raises SettingsError where it cannot start."""
-    if not folder.is_dir():
-        raise FolderMissing(folder=folder)
     may_start(settings.host, settings.admin_token, settings.access_key, settings.secret_key)
     listening = listen(settings.host, settings.port)
     url = url_of(settings.host, listening.getsockname()[1])
     stopping = _stop_signals()
     try:
-        async with Microlam(folder, settings, endpoint_url=url, say=terminal.warn) as lam:
+        async with Microlam(folder, settings=settings, endpoint_url=url, say=terminal.warn) as lam:
             lam.invoker.ended.append(terminal.ended)
-            await _serve(lam, Server(lam), listening, terminal, url, stopping)
+            await _serve(lam, listening, terminal, url, stopping)
     except* SettingsError as errors:
         raise errors.exceptions[0] from None
     finally:
         listening.close()
 
 
-async def _serve(lam: Microlam, server: Server, listening: socket.socket, terminal: Terminal, url: str, stopping: asyncio.Event) -> None:
-    # Bodies pass to the handlers as they came, and a client refused for its body is not waited for long.
-    low_level = web.Server(server.serve, access_log=None, auto_decompress=False, lingering_time=2.0, max_line_size=16_384, max_field_size=16_384)
-    sockets = await asyncio.get_running_loop().create_server(low_level, sock=listening, backlog=1024)
+async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, url: str, stopping: asyncio.Event) -> None:
+    faces = Faces(lam)
+    server = low_level(faces.serve)
+    sockets = await asyncio.get_running_loop().create_server(server, sock=listening, backlog=1024)
     terminal.show_banner(
         lam.folder, url, lam.functions.all(), version=__version__, next_times=lam.schedules.next_times(), buckets=lam.buckets.places(),
         warnings=lam.functions.warnings,
     )
     await stopping.wait()
     sockets.close()
-    server.admin.close()
-    lam.invoker.stop()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(lam.settings.drain):
-            await lam.invoker.idle()
-    await low_level.shutdown(0.1)
+    faces.close()
+    await lam.drain()
+    await server.shutdown(0.1)
 
 
 def listen(host: str, port: int) -> socket.socket:

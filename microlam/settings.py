@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from microlam.errors import SettingsError
 from microlam.guard import may_start
@@ -71,14 +71,14 @@ def _read_switch(value: object) -> bool:
 
 
 def _read_path(value: object) -> Path:
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError(value)
     return Path(value)
 
 
 def _read_texts(value: object) -> tuple[str, ...]:
     items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         raise ValueError(value)
     return tuple(part.strip() for item in items for part in item.split(",") if part.strip())
 
@@ -89,6 +89,7 @@ REGION = text("an AWS region", r"[a-z]{2}(-[a-z]+)+-[0-9]", "REGION")
 SWITCH = Kind(must="true or false", read=_read_switch, metavar="")
 PATH = Kind(must="a path", read=_read_path, metavar="PATH")
 TEXTS = Kind(must="a list of texts (in a variable: with commas between)", read=_read_texts, metavar="NAME")
+EXECUTOR = text("processes or inprocess", "processes|inprocess", "NAME")
 SECRET = text("text without spaces, not empty", r"[\x21-\x7e]+", "TEXT")
 
 
@@ -120,6 +121,8 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("port", 3000, "Port to listen on; 0 takes any free one", whole(0, 65535)),
         Setting("data", None, "Folder for everything the server keeps; by default .microlam in the folder of functions", PATH),
         Setting("env_vars", None, "JSON file with environment variables of functions, as of sam local --env-vars", PATH),
+        Setting("buckets", None, "Folder in which a folder is the bucket of its name; by default the folder of functions", PATH),
+        Setting("requirements", None, "Folder for what requirements.txt files ask for; by default in the data folder", PATH),
         Setting("region", DEFAULT_REGION, "Region in ARNs, events and the handlers' environment", REGION, otherwise=("AWS_REGION", "AWS_DEFAULT_REGION")),
         Setting("account", DEFAULT_ACCOUNT, "Account in ARNs, where a request's credentials name none", text("twelve digits", r"[0-9]{12}", "ID")),
         Setting("seed", None, "Number that makes the choices of weighted aliases the same at every start", whole(0)),
@@ -133,6 +136,7 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("secret_key", None, "The secret of the access key", SECRET, secret=True),
     ),
     "how much at once": (
+        Setting("executor", "processes", "How functions run that do not say it themselves: processes, or inprocess, within the server", EXECUTOR),
         Setting("concurrency", 10, "Workers of one function at once, where it sets no limit of its own", COUNT),
         Setting("server_concurrency", 100, "Workers of all functions at once", COUNT),
         Setting("queue_limit", 1000, "Invocations of one function that may wait for a worker; more are throttled (429)", whole(0)),
@@ -146,6 +150,11 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("file_quiet", 0.25, "Seconds a dropped file must not have changed to count as whole", SECONDS),
         Setting("catch_up", 3600.0, "Seconds back for which schedules missed while the server was down still fire once", SECONDS),
         Setting("retry_delay", 60.0, "Seconds before the first retry of an asynchronous invocation; twice that before the second", SECONDS),
+    ),
+    "debugging": (
+        Setting("debug_port", None, "Port at which a debugger may attach to one function's worker (pip install 'microlam[debug]')", whole(1, 65535)),
+        Setting("debug_function", None, "That function; by default the first that is run", text("a function's name", r"[a-zA-Z0-9-_]{1,64}", "NAME")),
+        Setting("wait", False, "Import the debugged function only once a debugger has attached", SWITCH),
     ),
     "how long invocations stay on record": (
         Setting("retention_days", 7.0, "Days an invocation stays on record", decimal(0, "days", "DAYS")),
@@ -163,6 +172,8 @@ class Settings:
     port: int
     data: Path
     env_vars: Path | None
+    buckets: Path | None
+    requirements: Path | None
     region: str
     account: str
     seed: int | None
@@ -172,6 +183,7 @@ class Settings:
     read_only_token: str | None = field(repr=False)
     access_key: str | None
     secret_key: str | None = field(repr=False)
+    executor: str
     concurrency: int
     server_concurrency: int
     queue_limit: int
@@ -183,9 +195,49 @@ class Settings:
     file_quiet: float
     catch_up: float
     retry_delay: float
+    debug_port: int | None
+    debug_function: str | None
+    wait: bool
     retention_days: float
     retention_count: int
     origins: Mapping[str, str] = field(default_factory=dict)
+
+
+class Named(TypedDict, total=False):
+    """Settings as keyword arguments, where microlam is embedded; what is left out comes from variables and microlam.toml."""
+
+    host: str
+    port: int
+    data: str | Path
+    env_vars: str | Path
+    seed: int
+    buckets: str | Path
+    requirements: str | Path
+    region: str
+    account: str
+    poll: bool
+    allowed_host: Sequence[str]
+    admin_token: str
+    read_only_token: str
+    access_key: str
+    secret_key: str
+    executor: str
+    concurrency: int
+    server_concurrency: int
+    queue_limit: int
+    queue_wait: float
+    unwritten: int
+    log_limit: int
+    drain: float
+    idle: float
+    file_quiet: float
+    catch_up: float
+    retry_delay: float
+    debug_port: int
+    debug_function: str
+    wait: bool
+    retention_days: float
+    retention_count: int
 
 
 # ---- from what was said to what holds --------------------------------------------------------------------------------
@@ -201,8 +253,9 @@ def read_settings(folder: Path, *, flags: Mapping[str, object], variables: Mappi
     for setting in SETTINGS:
         values[setting.name], origins[setting.name] = _settle(setting, flags, variables, toml)
     values["data"] = _place(folder, values["data"] or folder / ".microlam", origins["data"])
-    if values["env_vars"] is not None:
-        values["env_vars"] = _place(folder, values["env_vars"], origins["env_vars"])
+    for name in ("env_vars", "buckets", "requirements"):
+        if values[name] is not None:
+            values[name] = _place(folder, values[name], origins[name])
     settings = Settings(**values, origins=origins)
     _check_together(settings)
     return settings

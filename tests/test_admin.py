@@ -27,9 +27,9 @@ import microlam
 from microlam.admin import pages
 from microlam.app import Microlam
 from microlam.cli import settings_of
+from microlam.faces import Faces
 from microlam.model import Invocation, Outcome, function_arn, new_id
 from microlam.pauses import Pauses
-from microlam.server import Server
 from microlam.triggers import Triggers
 from tests.conftest import Serve, write
 
@@ -86,15 +86,15 @@ async def open_place(tmp_path: Path, **flags: str) -> AsyncIterator[Place]:
     folder = tmp_path / "functions"
     folder.mkdir()
     settings = settings_of(folder, {"data": str(tmp_path / "data"), **flags})
-    async with Microlam(folder, settings, endpoint_url="http://127.0.0.1:1", say=lambda text: None) as lam:
-        server = Server(lam)
-        runner = web.ServerRunner(web.Server(server.serve))
+    async with Microlam(folder, settings=settings, endpoint_url="http://127.0.0.1:1", say=lambda text: None) as lam:
+        faces = Faces(lam)
+        runner = web.ServerRunner(web.Server(faces.serve))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
         async with aiohttp.ClientSession() as http:
             yield Place(f"http://{host}:{port}", lam, http)
-        server.admin.close()
+        faces.close()
         await runner.cleanup()
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -60,10 +61,10 @@ def fails(ran: subprocess.CompletedProcess[str], status: int = 1) -> str:
 def test_help_tells_every_command() -> None:
     ran = run("--help")
     assert ran.returncode == 0
-    assert all(f"\n    {command} " in ran.stdout for command in ("dev", "serve", "invoke", "logs", "list", "fire"))
+    assert all(re.search(rf"\n    {command}\s", ran.stdout) for command in ("dev", "serve", "invoke", "logs", "list", "fire", "generate-event"))
 
 
-@pytest.mark.parametrize("command", ["dev", "serve", "invoke", "logs", "list", "fire"])
+@pytest.mark.parametrize("command", ["dev", "serve", "invoke", "logs", "list", "fire", "generate-event"])
 def test_every_command_has_help_with_examples(command: str) -> None:
     ran = run(command, "--help")
     assert ran.returncode == 0
@@ -81,7 +82,7 @@ def test_no_command_prints_help_and_is_a_usage_error() -> None:
 
 @pytest.mark.parametrize("arguments", [
     ("nonsense",), ("dev",), ("invoke",), ("dev", ".", "--no-such-flag"), ("fire", "x", "--schedule", "0"), ("logs", "x", "--last", "many"),
-    ("invoke", "x", "--invocation-type", "Later"),
+    ("invoke", "x", "--invocation-type", "Later"), ("generate-event", "s3"), ("generate-event", "s3", "put", "--no-such-field", "x"),
 ])
 def test_what_is_not_understood_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     assert "usage: microlam" in fails(run(*arguments), 2)

@@ -537,7 +537,7 @@ async def test_a_registered_coroutine_shares_the_hosts_objects(tmp_path: Path) -
         return str(context.function_name)
 
     version = Version(arn=function_arn("mine"), handler="", runtime="python3.11", root=str(tmp_path), executor="inprocess")
-    executor.register(version.arn, handler)
+    executor.register(version, handler)
     assert (await Lab(tmp_path, executor).run(version, {"a": 1})).value == "mine"
     assert seen == [{"a": 1}]
     await executor.close()
@@ -558,6 +558,30 @@ async def test_the_hosts_own_output_passes_by(tmp_path: Path, capsys: pytest.Cap
 
 
 # ---- processes only: what a handler sees -----------------------------------------------------------------------------
+
+async def test_within_the_host_a_handler_has_its_own_variables_and_the_host_keeps_its(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHARED", "the host's")
+    monkeypatch.setenv("MINE", "the host's")
+    before, executor = os.environ, InProcess(endpoint_url="http://127.0.0.1:3000")
+    lab = Lab(tmp_path, executor)
+    code = """
+        import os
+        AT_IMPORT = os.environ["MINE"]
+        def handler(event, context):
+            os.environ["WRITTEN"] = "1"
+            os.environ.pop("SHARED", None)
+            return [AT_IMPORT, os.getenv("MINE"), os.getenv("AWS_LAMBDA_FUNCTION_NAME"), os.getenv("AWS_ENDPOINT_URL"), "SHARED" in os.environ,
+                    dict(os.environ).get("WRITTEN"), os.environ.get("PATH") is not None, len(os.environ) == len(list(os.environ))]
+        """
+    asynchronous = code.replace("def handler", "async def handler")
+    for number, text in (("1", code), ("2", asynchronous)):
+        assert await lab.value(text, name="shop", number=number, environment={"MINE": "yes"}) == ["yes", "yes", "shop", "http://127.0.0.1:3000", False, "1", True, True]
+    assert (os.environ["SHARED"], os.environ["MINE"], os.getenv("WRITTEN"), os.getenv("AWS_LAMBDA_FUNCTION_NAME")) == ("the host's", "the host's", None, None)
+    os.environ["AFTER"] = "seen"
+    await executor.close()
+    assert os.environ is before
+    assert os.environ.pop("AFTER") == "seen"
+
 
 async def test_the_environment_is_lambdas(processes: Lab) -> None:
     code = "import os\ndef handler(event, context): return dict(os.environ)"

@@ -10,14 +10,15 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "microlam"
 
 FLOORS = (
-    {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "log_patterns"},
+    {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "hooks", "log_patterns"},
     {"store", "packages", "archives", "requirements", "executors"},
     {"admission", "functions", "triggers", "pauses", "invoke", "resources"},
     {"sources", "gateway", "aws", "admin"},
-    {"app", "server", "embed", "cli", "terminal", "client", "commands", "__init__", "__main__"},
+    {"app", "faces", "server", "embed", "bridge", "adapters", "testing", "pytest_plugin", "cli", "terminal", "client", "commands", "__init__", "__main__"},
 )
 HOMES = {
-    "aiohttp": {"gateway", "aws", "admin", "app", "server", "embed", "guard"}, "jinja2": {"admin"}, "pygments": {"admin"}, "aiosqlite": {"store"},
+    "aiohttp": {"gateway", "aws", "admin", "app", "faces", "server", "embed", "bridge", "testing", "guard"}, "jinja2": {"admin"},
+    "pygments": {"admin"}, "aiosqlite": {"store"},
     "watchfiles": {"sources", "functions"}, "aws_croniter": {"cron"}, "botocore": set(), "boto3": set(),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

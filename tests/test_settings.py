@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from microlam.errors import SettingsError, UnsafeAddress
-from microlam.settings import GROUPS, SETTINGS, TOML, Settings, read_settings, settings_table, url_of
+from microlam.settings import GROUPS, SETTINGS, TOML, Named, Settings, read_settings, settings_table, url_of
 
 FOLDER = Path("/srv/functions")
 
@@ -133,7 +133,7 @@ def test_loopback_needs_neither(host: str) -> None:
 # ---- what follows from the table -------------------------------------------------------------------------------------
 
 def test_every_row_is_a_setting_and_every_setting_a_row() -> None:
-    assert {row.name for row in SETTINGS} == {field.name for field in fields(Settings)} - {"origins"}
+    assert {row.name for row in SETTINGS} == {field.name for field in fields(Settings)} - {"origins"} == Named.__optional_keys__
     assert len({row.name for row in SETTINGS}) == len(SETTINGS) == sum(map(len, GROUPS.values()))
 
 

@@ -65,11 +65,11 @@ class Wire:
 
     def __init__(
         self, parts: Parts, *, region: str, account: str, guard: Guard | None = None, credentials: Credentials | None = None,
-        keys: tuple[str, str] | None = None, say: Callable[[str], None] = print, silence: float = 10.0, deadline: float = 60.0,
+        keys: tuple[str, str] | None = None, say: Callable[[str], None] = print, prefix: str = "", silence: float = 10.0, deadline: float = 60.0,
     ) -> None:
         self.parts = parts
         self.region, self.account, self.guard = region, account, guard
-        self.silence, self.deadline = silence, deadline
+        self.prefix, self.silence, self.deadline = prefix, silence, deadline
         self._keys, self._credentials = keys, credentials
         self._names = sorted(path.stem for path in MODELS.glob("*.json"))
         self._services: dict[str, Service] = {}
@@ -80,6 +80,8 @@ class Wire:
     def wants(self, request: web.BaseRequest) -> bool:
         """Whether this is a call of an AWS client, and no HTTP request for a function. Every request is asked: it must be quick."""
         target, headers = request.raw_path, request.headers
+        if self.prefix:
+            return target.startswith(self.prefix) and target[len(self.prefix):][:1] in ("", "/", "?")
         authorization = headers.get(hdrs.AUTHORIZATION)
         if (authorization is not None and authorization.startswith("AWS4-")) or "X-Amz-Credential=" in target:
             return self._wants_signed(target, _TARGET in headers, authorization)
@@ -127,6 +129,7 @@ class Wire:
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One call, start to end."""
         path, _, query = request.raw_path.partition("?")
+        path = path.removeprefix(self.prefix) or "/"
         if path.startswith(DOWNLOADS):
             return self.parts.downloads.serve(path, request.query)
         scope = claimed_scope(request.headers.get(hdrs.AUTHORIZATION), query)
@@ -183,7 +186,7 @@ class Wire:
         elif scope is not None and _ACCOUNT.fullmatch(scope.access_key):
             account = scope.access_key
         return Call(
-            **vars(self.parts), session=session, origin=f"{request.scheme}://{request.host}", account=account,
+            **vars(self.parts), session=session, origin=f"{request.scheme}://{request.host}{self.prefix}", account=account,
             region=scope.region if scope is not None else self.region, request_id=request_id,
             trace=request.headers.get("X-Amzn-Trace-Id", ""), now=datetime.now(UTC), face="api", say=self._say_once,
         )
@@ -207,7 +210,7 @@ class Wire:
 
     def _authenticate(self, asked: WireRequest, service: Service, session: Session | None) -> None:
         """Raise SignatureRefused where a request is not signed right by one of our key pairs, now."""
-        signed = Signed(method=asked.method, path=asked.path, query=asked.query, headers=asked.headers.items(), body=asked.body)
+        signed = Signed(method=asked.method, path=self.prefix + asked.path, query=asked.query, headers=asked.headers.items(), body=asked.body)
         signature = read_signature(signed)
         if signature is None:
             claimed = claimed_scope(asked.headers.get(hdrs.AUTHORIZATION), asked.query)

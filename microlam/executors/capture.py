@@ -1,17 +1,23 @@
 """Whose output is it? print and logging of handlers inside the host's process, told apart by context.
 
 While invocations run, and a moment longer, sys.stdout, sys.stderr and a handler of the root logger are ours; the host's own output passes
-through as it was.
+through as it was. `breakpoint()` in a handler opens Python's debugger on the host's terminal.
 """
 from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TextIO
 
 from microlam.executors.workers.handler import JsonFormatter, TextFormatter
+
+
+def _nothing() -> None:
+    pass
 
 
 class Output:
@@ -20,6 +26,7 @@ class Output:
     def __init__(self, request_id: str, limit: int) -> None:
         self.request_id = request_id
         self.limit, self.dropped = limit, 0
+        self.stopped: Callable[[], None] = _nothing     # called when it has come to a breakpoint
         self._parts: list[bytes] = []
 
     def print(self, text: str) -> None:
@@ -101,6 +108,7 @@ class Capture:
         self._holders = 0
         self._logging = _Logging()
         self._stdout, self._stderr = _Stream(sys.stdout), _Stream(sys.stderr)
+        self._hosts_hook: Callable[..., object] = sys.breakpointhook
 
     def enter(self) -> None:
         """Begin to hold the output; `leave` as often. Of the event loop's thread."""
@@ -115,6 +123,8 @@ class Capture:
             self._stdout.host, sys.stdout = sys.stdout, self._stdout
         if sys.stderr is not self._stderr:
             self._stderr.host, sys.stderr = sys.stderr, self._stderr
+        if sys.breakpointhook != self._at_breakpoint:
+            self._hosts_hook, sys.breakpointhook = sys.breakpointhook, self._at_breakpoint
 
     def leave(self) -> None:
         self._holders -= 1
@@ -125,6 +135,20 @@ class Capture:
             sys.stdout = self._stdout.host
         if sys.stderr is self._stderr:
             sys.stderr = self._stderr.host
+        if sys.breakpointhook == self._at_breakpoint:
+            sys.breakpointhook = self._hosts_hook
+
+    def _at_breakpoint(self, *facts: object, **named: object) -> object:
+        """breakpoint(): the host's own debugger where it has one, else Python's, on the host's terminal."""
+        running = current.get()
+        if running is not None:
+            running[0].stopped()
+        if running is None or self._hosts_hook is not sys.__breakpointhook__ or os.environ.get("PYTHONBREAKPOINT"):
+            return self._hosts_hook(*facts, **named)
+        import pdb
+        # Not Ctrl-C too: that is the server's.
+        pdb.Pdb(stdin=sys.stdin, stdout=self._stdout.host, nosigint=True).set_trace(sys._getframe(1))
+        return None
 
 
 capture = Capture()     # of the process: sys.stdout is, too

@@ -1,26 +1,28 @@
 """InProcess: handlers inside the host's own process and loop, for embedding and for debugging.
 
-Coroutines run concurrently in the loop, other handlers on threads. There is no wall: environment variables, working directory and memory are the
-host's, a thread that overruns its time can only be abandoned, and a crash is the host's crash.
+Coroutines run concurrently in the loop, other handlers on threads. There is no wall: working directory and memory are the host's, a thread that
+overruns its time can only be abandoned, and a crash is the host's crash.
 """
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import itertools
 import json
 import os
 import platform
 import resource
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from microlam.executors import ExecutorStatistics, WorkerStatistics, logs
+from microlam.executors import Credentials, ExecutorStatistics, WorkerStatistics, logs, variables
 from microlam.executors.capture import Output, capture, current
-from microlam.executors.environment import context_of, new_log_stream
-from microlam.executors.lasting import Lasting
+from microlam.executors.environment import context_of, environment_of, new_log_stream
+from microlam.executors.lasting import Call, Lasting
 from microlam.executors.namespaces import Namespace
 from microlam.executors.threads import Settled, Threads
 from microlam.executors.workers import handler as runtime
@@ -43,6 +45,7 @@ class Loaded:
     call: Handler
     make_context: type[runtime.LambdaContext]
     namespace: Namespace | None
+    variables: dict[str, str | None] | None     # None: it has the host's
     log_stream: str
     output: bytes           # printed by the import
     seconds: float          # it took
@@ -61,10 +64,11 @@ class NotLoaded(Exception):
 
 
 class InProcess:
-    """Runs versions in the host's process."""
+    """Runs versions in the host's process; imported handlers have the environment variables that a worker of their own would have."""
 
-    def __init__(self, *, log_limit: int = 1 << 20) -> None:
-        self._log_limit = log_limit
+    def __init__(self, *, endpoint_url: str = "", credentials: Credentials | None = None, log_limit: int = 1 << 20) -> None:
+        self._endpoint_url, self._log_limit = endpoint_url, log_limit
+        self._credentials = credentials or Credentials(secret_key="", session_token="")
         self._registered: dict[str, Handler] = {}
         self._loaded: dict[str, Loaded] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -73,10 +77,12 @@ class InProcess:
         self._lasting: Lasting | None = None
         self._ran = False
         self._letting_go: asyncio.TimerHandle | None = None
+        self._closed = False
+        variables.enter()
 
-    def register(self, arn: str, handler: Handler) -> None:
-        """Let this callable be the function's handler, instead of one to import."""
-        self._registered[arn] = handler
+    def register(self, version: Version, handler: Handler) -> None:
+        """Let this callable be the version's handler, instead of one to import."""
+        self._registered[version.key] = handler
 
     # ---- the executor's verbs -----------------------------------------------------------------------------------
 
@@ -113,6 +119,7 @@ class InProcess:
         """Let what runs finish, then forget the version's modules."""
         loaded = self._loaded.pop(version.key, None)
         self._locks.pop(version.key, None)
+        self._registered.pop(version.key, None)
         if loaded is None:
             return
         if loaded.running:
@@ -134,6 +141,9 @@ class InProcess:
     async def close(self) -> None:
         """Forget everything that was imported; threads that still run are abandoned."""
         self._threads.close()
+        if not self._closed:
+            self._closed = True
+            variables.leave()
         if self._lasting is not None:
             self._lasting.close()
         if self._letting_go is not None:
@@ -158,36 +168,45 @@ class InProcess:
             return loaded, True
 
     async def _import(self, version: Version) -> Loaded:
-        began = time.perf_counter()
-        namespace = None
+        began, log_stream = time.perf_counter(), new_log_stream(version)
+        namespace, own = None, None
         output = Output("", self._log_limit)
         call: Handler
-        if version.arn in self._registered:
-            call = self._registered[version.arn]
+        if version.key in self._registered:
+            call = self._registered[version.key]
         else:
             namespace = Namespace(f"_microlam_{next(_numbers)}", [version.root, *version.path], version.source)
-            found, error = await self._find(version, namespace, output)
+            own = self._variables(version, log_stream)
+            found, error = await self._find(version, namespace, output, own)
             if found is None:
                 namespace.close()
                 described = runtime.error_of(error or TypeError("the handler is None"), "")
                 output.print(runtime.error_line(described, version.log_format))
                 raise NotLoaded(described, output, time.perf_counter() - began)
             call = found
-        log_stream = new_log_stream(version)
         return Loaded(
             version=version, call=call, make_context=runtime.context_of(context_of(version, log_stream), print_to_log), namespace=namespace,
-            log_stream=log_stream, output=output.bytes(),
+            variables=own, log_stream=log_stream, output=output.bytes(),
             seconds=time.perf_counter() - began, since=datetime.now(UTC),
             on_loop=inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)),  # noqa: B004
         )
 
-    async def _find(self, version: Version, namespace: Namespace, output: Output) -> Settled[Handler]:
+    async def _find(self, version: Version, namespace: Namespace, output: Output, own: dict[str, str | None]) -> Settled[Handler]:
         self._hold_output(asyncio.get_running_loop())
-        token = current.set((output, version.log_format))
+        token, seen = current.set((output, version.log_format)), variables.current.set(own)
         try:
             return await self._threads.run(lambda: runtime.find_handler(version.handler, namespace.import_module))
         finally:
+            variables.current.reset(seen)
             current.reset(token)
+
+    def _variables(self, version: Version, log_stream: str) -> dict[str, str | None]:
+        environment = environment_of(
+            version, base={"PATH": os.environ.get("PATH", os.defpath)}, credentials=self._credentials, endpoint_url=self._endpoint_url, log_stream=log_stream,
+            temporary=tempfile.gettempdir(), runtime="",
+        )
+        # Programs that it starts are the host's, and so is what they import.
+        return {name: value for name, value in environment.items() if name != "PYTHONPATH" or name in version.environment}
 
     # ---- running ------------------------------------------------------------------------------------------------
 
@@ -220,6 +239,7 @@ class InProcess:
         limit = asyncio.timeout(None)
         self._hold_output(loop)
         call = self._lasting_of(loop).begin(began, lambda: limit.reschedule(began + version.timeout))
+        output.stopped = lambda: _forget_limit(loop, limit, call)
         try:
             async with limit:
                 result, raised = await self._call(loaded, invocation, output)
@@ -251,13 +271,14 @@ class InProcess:
         version = loaded.version
         context = loaded.make_context(invocation.id, invocation.invoked_arn, invocation.client_context or "", version.timeout)
         event = runtime.read_event(invocation.payload)
-        token = current.set((output, version.log_format))
+        token, seen = current.set((output, version.log_format)), variables.current.set(loaded.variables)
         try:
             if loaded.on_loop:
                 return Settled(await loaded.call(event, context), None)  # type: ignore[misc]  # on_loop says it can be awaited
             settled = await self._threads.run(lambda: loaded.call(event, context))
             return Settled(await settled.result, None) if isinstance(settled.result, Awaitable) else settled
         finally:
+            variables.current.reset(seen)
             current.reset(token)
 
     # ---- around each invocation ---------------------------------------------------------------------------------
@@ -283,6 +304,16 @@ class InProcess:
         else:
             self._letting_go = None
             capture.leave()
+
+
+def _forget_limit(loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout, call: Call) -> None:
+    """Let an invocation that has come to a breakpoint take what time it likes from now on."""
+    def forget() -> None:
+        with contextlib.suppress(RuntimeError):     # it has just run out
+            limit.reschedule(None)
+
+    call.over = True
+    loop.call_soon_threadsafe(forget)
 
 
 def print_to_log(text: str) -> None:

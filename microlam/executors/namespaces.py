@@ -1,7 +1,7 @@
 """A function's own modules inside the host's process: imported under a private name, so that neither the host's modules nor another
 function's of the same name are met, and sys.path stays as it is.
 
-`import shop` in such a module finds its own `shop`. What asks importlib for an absolute name by itself does not.
+`import shop` in such a module finds its own `shop`; of libraries, the host's come first. What asks importlib for an absolute name by itself does not.
 """
 from __future__ import annotations
 
@@ -62,8 +62,10 @@ class Namespace:
         return module if fromlist else sys.modules[f"{self.name}.{top}"]
 
     def _is_own(self, top: str) -> bool:
+        """Whether it lies with the function's code, or in what was installed for it and the host has not: many libraries load only once in a process."""
         if top not in self._own:
-            self._own[top] = PathFinder.find_spec(f"{self.name}.{top}", self._folders) is not None
+            found = [PathFinder.find_spec(f"{self.name}.{top}", folders) is not None for folders in (self._folders[:1], self._folders[1:])]
+            self._own[top] = found[0] or (found[1] and PathFinder.find_spec(top) is None)
         return self._own[top]
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from microlam.executors import Credentials, ExecutorStatistics, logs, memory
 from microlam.executors.cgroups import Group, find_groups
+from microlam.executors.debugging import Debugging
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
 from microlam.executors.interpreters import Interpreter, Interpreters
 from microlam.executors.lasting import Lasting
@@ -77,6 +78,7 @@ class Processes:
     def __init__(
         self, scratch: Path, *, base_environment: Mapping[str, str], endpoint_url: str, credentials: Credentials, limit: int = 100, idle: float = 300.0,
         log_limit: int = 1 << 20, interpreters: Interpreters | None = None, mend: Callable[[str], Awaitable[None]] | None = None,
+        debugging: Debugging | None = None,
     ) -> None:
         self._scratch = scratch.absolute()
         self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
@@ -84,6 +86,8 @@ class Processes:
         self.lasting = Lasting(asyncio.get_running_loop())
         self._mend = mend                                   # have the code in a folder be what it was, before a worker starts from it
         self._interpreters = interpreters or Interpreters()     # that knows none but the server's own
+        self._debugging = debugging
+        self._debugged: Worker | None = None                    # the last that a debugger could attach to
         self._pools: dict[str, Pool] = {}
         self._retired: set[Pool] = set()
         self._workers: dict[Worker, Pool] = {}
@@ -131,13 +135,15 @@ class Processes:
         """How many it takes where `limit` may run: some more, to send them ahead, once there are so many workers and all calls are short."""
         pool = self._pools.get(version.key)
         if pool is None:
-            return limit
-        pool.limit = limit
+            return 1 if self._is_debugged(version) else limit
+        pool.limit = limit = 1 if self._is_debugged(version) else limit
         return limit * (1 + AHEAD) if self._sends_ahead(pool) else limit
 
     async def warm(self, version: Version) -> Outcome | None:
         """Start one more worker and import the handler."""
         pool = self._pools.get(version.key) or self._open(version)
+        if pool.workers and self._is_debugged(version):
+            return None     # it has its one
         try:
             worker = await self._another(pool, new=True)
         except OSError as error:
@@ -297,8 +303,11 @@ class Processes:
         version, number = pool.version, next(self._numbers)
         folder = self._temporary_folder() / str(number)
         folder.mkdir(mode=0o700)
-        place = Place(number=number, folder=str(folder), log_stream=new_log_stream(version))
+        attached = f"{folder}.attached" if self._is_debugged(version) else ""
+        place = Place(number=number, folder=str(folder), log_stream=new_log_stream(version), attached=attached)
         worker = Worker(version, place, zygote, self, log_limit=self._log_limit, notice=interpreter.notice)
+        if attached:
+            self._hand_over(worker)
         worker.start(self._configuration(pool, place, interpreter), fresh=pool.fresh)
         return worker
 
@@ -314,7 +323,19 @@ class Processes:
             "handler": version.handler, "root": os.path.abspath(version.root), "source": version.source, "path": version.path,
             "site": self._site_of(interpreter), "bytecode": pool.bytecode,
             "timeout": version.timeout, "log_format": version.log_format, "log_limit": self._log_limit,
+            "debug": self._debugging.wish(version, place.attached) if self._debugging is not None and place.attached else None,
         }
+
+    # ---- a debugger ---------------------------------------------------------------------------------------------
+
+    def _is_debugged(self, version: Version) -> bool:
+        return self._debugging is not None and self._debugging.wants(version)
+
+    def _hand_over(self, worker: Worker) -> None:
+        """The port is the new worker's: let the one that had it go, as soon as it has nothing to do."""
+        before, self._debugged = self._debugged, worker
+        if before is not None and not before.busy and before in self._workers:
+            self._discard(before)
 
     # ---- zygotes ------------------------------------------------------------------------------------------------
 
@@ -349,7 +370,7 @@ class Processes:
 
     def started(self, worker: Worker) -> None:
         """A worker's process is there."""
-        if self._groups is not None and not worker.over:
+        if self._groups is not None and not worker.over and not worker.place.attached:      # a debugger takes more than most functions
             group = self._groups.group(worker.place.number)
             if group.hold(worker.pid, worker.version.memory * MEGABYTE):
                 worker.group = group
@@ -362,7 +383,7 @@ class Processes:
     def freed(self, worker: Worker) -> None:
         """A worker has nothing more to do."""
         pool = self._workers[worker]
-        if pool.retired:
+        if pool.retired or (worker.place.attached and worker is not self._debugged):
             self._discard(worker)
             return
         worker.idle_since = worker.loop.time()
@@ -376,6 +397,8 @@ class Processes:
         self._dying.discard(worker)
         self._long.discard(worker)
         self._clear(worker.place.folder)
+        if worker.place.attached:
+            Path(worker.place.attached).unlink(missing_ok=True)
         if worker.group is not None and not worker.group.remove():
             self._left_groups.append(worker.group)
         if pool is None:
@@ -422,6 +445,8 @@ class Processes:
             limit = worker.version.memory * MEGABYTE
             held = memory.held_by(families.get(worker.pid, ()), limit)
             worker.peak = max(worker.peak, held)
+            if worker.place.attached:
+                continue
             if held > limit or (worker.group is not None and worker.group.overrun()):
                 worker.kill()
         if self._long:
@@ -436,7 +461,7 @@ class Processes:
         now = asyncio.get_running_loop().time()
         for pool in {*self._workers.values()}:
             for worker in pool.idle[:]:
-                if now - worker.idle_since > self._idle and pool.spare:
+                if now - worker.idle_since > self._idle and pool.spare and not worker.place.attached:
                     self._discard(worker)
                 else:
                     worker.trim()

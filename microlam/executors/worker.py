@@ -25,6 +25,7 @@ from microlam.executors.zygotes import Zygote
 from microlam.model import Invocation, Outcome, Version, new_id
 
 INIT_TIMEOUT = 10.0     # seconds an import may take; Lambda's
+LOOK_FOR_DEBUGGER = 0.25
 GRACE = 2.0             # seconds in which a killed process is expected to be gone
 
 
@@ -46,11 +47,15 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a worker lives: its number, its own temporary folder, its log stream."""
+    """Where a worker lives: its number, its own temporary folder, its log stream.
+
+    `attached` is the file that is there while a debugger is; empty where none may attach.
+    """
 
     number: int
     folder: str
     log_stream: str
+    attached: str = ""
 
 
 class Worker:
@@ -74,7 +79,7 @@ class Worker:
         self._init: float | None = None
         self._init_output = b""
         self._notice = f"[microlam] {notice}\n".encode() if notice else b""     # stands in the worker's first log
-        self._ready = self._gone = self._deaf = self._unread = self._overdue = False
+        self._ready = self._gone = self._deaf = self._unread = self._overdue = self._held = False
         self._cold = True
         self._invocation: Invocation | None = None
         self._waiter: asyncio.Future[Outcome] | None = None
@@ -105,7 +110,8 @@ class Worker:
         frame = CONFIGURATION.pack(len(text)) + text
         # One that is exec'd reads it twice: before, for its environment, and after.
         self._send(frame + frame if fresh or not self._zygote.forks else frame)
-        self._arm(self._began + max(INIT_TIMEOUT, self.version.timeout), self._run_out_of_time)
+        if not self.place.attached:     # the import may be waiting for a debugger, or stand at a breakpoint
+            self._arm(self._began + max(INIT_TIMEOUT, self.version.timeout), self._run_out_of_time)
         self._keeper.lasts(self)
 
     def invoke(self, invocation: Invocation) -> asyncio.Future[Outcome]:
@@ -167,8 +173,18 @@ class Worker:
         self._arm(self._began + self.version.timeout, self._run_out_of_time)
 
     def _run_out_of_time(self) -> None:
+        if self.place.attached and self._is_held():
+            return
         self._overdue = True
         self.kill()
+
+    def _is_held(self) -> bool:
+        """Whether a debugger is attached, or was until now: then there is the whole time again."""
+        attached = os.path.exists(self.place.attached)
+        if attached or self._held:
+            self._arm(self.loop.time() + (LOOK_FOR_DEBUGGER if attached else self.version.timeout), self._run_out_of_time)
+        was, self._held = self._held, attached
+        return attached or was
 
     def _arm(self, when: float, call: Callable[[], None]) -> None:
         if self._timer is not None:

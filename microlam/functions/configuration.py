@@ -32,7 +32,7 @@ class FunctionSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
     concurrency: int | None = None
     runtime: str | None = None
-    executor: str = "processes"
+    executor: str | None = None         # None: the server's choice
     preload: tuple[str, ...] = ()
     log_format: str = "Text"
     serve: str | None = None            # the version or alias that its triggers lead to; None: what the files are
@@ -57,14 +57,15 @@ def read_configuration(text: str, file: str = FILE) -> Configuration:
         _only(said, ("functions", "microlam"), "")
         tables = _table(said.get("functions", {}), "functions")
         return Configuration(
-            functions={name: _function(name, _table(table, f"functions.{name}")) for name, table in tables.items()},
+            functions={name: read_function(name, _table(table, f"functions.{name}")) for name, table in tables.items()},
             server=_table(said.get("microlam", {}), "microlam"),
         )
     except ValueError as error:
         raise BrokenToml(file=file, reason=f"{error}.") from None
 
 
-def _function(name: str, said: Mapping[str, object]) -> FunctionSettings:
+def read_function(name: str, said: Mapping[str, object]) -> FunctionSettings:
+    """What is said of one function; ValueError, in a sentence, where it cannot be used."""
     where = f"functions.{name}"
     if not _NAME.fullmatch(name):
         raise ValueError(f"[{where}]: a function's name has up to 64 letters, digits, hyphens and underscores")

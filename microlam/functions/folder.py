@@ -19,6 +19,7 @@ from microlam.functions.declared import settle_routes, triggers_of
 from microlam.functions.live import Live
 from microlam.functions.looking import Looker, Plan, Seen, python_of
 from microlam.functions.watching import Watcher
+from microlam.hooks import Hook
 from microlam.model import LATEST, Invocation, Outcome, Trigger, Version, function_arn
 from microlam.packages import Packages, Stamp, stamp_of
 from microlam.requirements import Requirements, RequirementsFailed
@@ -64,15 +65,16 @@ class FolderFunctions:
         self, folder: Path, data: Path, *, region: str, account: str, triggers: TriggerTable,
         warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Awaitable[None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
-        bucket_folder: Callable[[str], Path] = Path, interpreter: Callable[[str], Awaitable[str]] | None = None,
+        bucket_folder: Callable[[str], Path] = Path, interpreter: Callable[[str], Awaitable[str]] | None = None, executor: str = "processes",
+        requirements: Path | None = None, deployed: Hook[[Version]] | None = None,
     ) -> None:
         self._region, self._account = region, account
         self._triggers, self._warm, self._retire, self._is_warm, self._say = triggers, warm, retire, is_warm, say
         folder, data = folder.resolve(), data.resolve()
         self._packages = Packages(data / "packages")
-        self._requirements = Requirements(data / "requirements", say, interpreter)
+        self._requirements = Requirements(requirements or data / "requirements", say, interpreter)
         apart = frozenset(path.resolve() for path in (data, env_vars) if path)
-        self._looker = Looker(folder, apart, env_vars, self._requirements, self._packages, bucket_folder)
+        self._looker = Looker(folder, apart, env_vars, self._requirements, self._packages, bucket_folder, executor)
         self._watcher = Watcher(poll=poll, say=say)
         self._live: dict[str, Live] = {}
         self._seen: Seen | None = None
@@ -80,6 +82,7 @@ class FolderFunctions:
         self._looking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: list[Version] = []
+        self._deployed = deployed or Hook()
 
     # ---- who is there ------------------------------------------------------------------------------------------------
 
@@ -220,6 +223,7 @@ class FolderFunctions:
 
     def _replace(self, live: Live, version: Version) -> None:
         before, live.good, live.broken = live.good, version, live.failure
+        self._start(self._deployed.tell(version))
         if before is not None:
             live.recent.append(before)
             self._start(self._end(before))

@@ -26,6 +26,7 @@ class Plan:
     environment: Mapping[str, str]
     requirements: Path | None               # the file
     installed: Path | None                  # where what it asks for is, or will be
+    executor: str                           # where the function does not say how it is run
 
     @cached_property
     def own(self) -> str:
@@ -40,7 +41,7 @@ class Plan:
             root=str(copy.root if copy else self.root), source=str(self.root), sha256=copy.sha256 if copy else "",
             path=(str(self.installed),) if self.installed and installed else (),
             timeout=settings.timeout, memory=settings.memory, environment=self.environment, concurrency=settings.concurrency,
-            executor=settings.executor, preload=settings.preload, log_format=settings.log_format,
+            executor=settings.executor or self.executor, preload=settings.preload, log_format=settings.log_format,
         )
 
     def runs_like(self, other: Plan) -> bool:
@@ -84,8 +85,8 @@ class Looker:
     """Looks at one folder; `apart` is what lies in it and is neither code nor data of functions."""
 
     def __init__(self, folder: Path, apart: frozenset[Path], env_vars: Path | None, requirements: Requirements, packages: Packages,
-                 bucket_folder: Callable[[str], Path]) -> None:
-        self._folder, self._apart = folder, apart
+                 bucket_folder: Callable[[str], Path], executor: str = "processes") -> None:
+        self._folder, self._apart, self._executor = folder, apart, executor
         self._requirements, self._packages, self._bucket_folder = requirements, packages, bucket_folder
         self._input_files = InputFiles(folder, env_vars)
         self._reader = FolderReader(folder, apart)
@@ -124,7 +125,7 @@ class Looker:
                 found=found, root=root, path=self._folder / found.file,
                 names=None if found.folder else tuple(dict.fromkeys([found.file.partition("/")[0], *discovery.shared])),
                 environment=inputs.environment(name, found.settings.environment) | self._buckets_in_words(found),
-                requirements=requirements, installed=installed,
+                requirements=requirements, installed=installed, executor=self._executor,
             )
         return plans
 

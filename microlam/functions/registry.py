@@ -1,4 +1,4 @@
-"""Every function, the folder's and those created through the API, and which version a name means now."""
+"""Every function, the folder's, those created through the API and the host's own, and which version a name means now."""
 from __future__ import annotations
 
 import asyncio
@@ -11,13 +11,16 @@ from uuid import UUID
 
 from microlam.archives import Archive, Archives
 from microlam.clock import Clock, SystemClock
-from microlam.errors import AliasNotFound, FunctionNotFound
+from microlam.errors import AliasNotFound, FunctionExists, FunctionNotFound
 from microlam.functions.concurrency import Concurrency
+from microlam.functions.declared import triggers_of
 from microlam.functions.folder import FolderFunctions, Function, TriggerTable
+from microlam.functions.hosted import Hosted, numbers_of
 from microlam.functions.provisioning import Provisioning
 from microlam.functions.shelves import Documents, Shelf, Shelves, latest_first
 from microlam.functions.snapshot import ACTIVE, Change, Snapshot
-from microlam.model import LATEST, OWN_RUNTIME, Alias, Invocation, Outcome, Version, chosen_version, function_arn
+from microlam.hooks import Hook
+from microlam.model import LATEST, OWN_RUNTIME, Alias, Invocation, Outcome, Trigger, Version, chosen_version, function_arn
 from microlam.packages import zip_of
 
 Forgotten = Callable[[str, str | None], Awaitable[None]]
@@ -36,9 +39,10 @@ class Registry:
         self, folder: Path, data: Path, *, store: Documents, region: str, account: str, triggers: TriggerTable,
         warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Coroutine[object, object, None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
-        bucket_folder: Callable[[str], Path] = Path, layer_folder: Callable[[Sequence[str]], Awaitable[str]] | None = None,
-        runtime_warning: Callable[[str], str] = lambda runtime: "", interpreter: Callable[[str], Awaitable[str]] | None = None,
-        clock: Clock | None = None, seed: int | None = None,
+        bucket_folder: Callable[[str], Path] = Path, executor: str = "processes", requirements: Path | None = None,
+        layer_folder: Callable[[Sequence[str]], Awaitable[str]] | None = None, runtime_warning: Callable[[str], str] = lambda runtime: "",
+        interpreter: Callable[[str], Awaitable[str]] | None = None, clock: Clock | None = None, seed: int | None = None,
+        deployed: Hook[[Version]] | None = None,
     ) -> None:
         self._region, self._account, self._warm, self._retire = region, account, warm, retire
         self._layer_folder, self._runtime_warning = layer_folder, runtime_warning
@@ -46,7 +50,7 @@ class Registry:
         self._dice = random.Random(seed).random
         self._folder = FolderFunctions(
             folder, data, region=region, account=account, triggers=triggers, warm=warm, retire=retire, say=say, env_vars=env_vars, poll=poll,
-            is_warm=is_warm, bucket_folder=bucket_folder, interpreter=interpreter,
+            is_warm=is_warm, bucket_folder=bucket_folder, interpreter=interpreter, executor=executor, requirements=requirements, deployed=deployed,
         )
         self._archives = Archives(data.resolve() / "code")
         self._shelves = Shelves(store, self._clock)
@@ -55,6 +59,8 @@ class Registry:
         self._zipped: dict[str, Archive] = {}       # by the folder that was zipped
         self._tasks: set[asyncio.Task[None]] = set()
         self.forgotten: list[Forgotten] = []
+        self._triggers, self._deployed = triggers, deployed or Hook()
+        self._hosted: dict[str, tuple[Trigger, ...]] = {}       # by ARN, of the host's own: what leads to each
 
     # ---- who is there ------------------------------------------------------------------------------------------------
 
@@ -72,7 +78,7 @@ class Registry:
     def all(self) -> Sequence[Function]:
         """Every function that has a `$LATEST`, by ARN."""
         shelves = [shelf for shelf in self._shelves.by_arn.values() if shelf.arn not in self._folder]
-        created = [_created(shelf.latest, shelf.loaded.get(LATEST)) for shelf in shelves if shelf.latest]
+        created = [_created(shelf.latest, shelf.loaded.get(LATEST), self._hosted.get(shelf.arn, ())) for shelf in shelves if shelf.latest]
         return sorted(map(self._warned, [*self._folder.all(), *created]), key=lambda function: function.arn)
 
     def _warned(self, function: Function) -> Function:
@@ -146,6 +152,29 @@ class Registry:
         """Have the code in a folder be what was published, before a worker starts from it."""
         if self._archives.holds(root):
             await asyncio.to_thread(self._archives.mend, root)
+
+    # ---- the host's own ----------------------------------------------------------------------------------------------
+
+    async def host(self, hosted: Hosted) -> list[Version]:
+        """Let a callable of the host's be a function, and the version of its number; gives what is now its to run."""
+        arn = function_arn(hosted.name, self._region, self._account)
+        if arn in self._folder or (arn in self and arn not in self._hosted and self._shelves.look(arn).latest):
+            raise FunctionExists(name=hosted.name)
+        shelf, now = self._shelves.of(arn), self._clock.now()
+        before = [shelf.loaded[number] for number in numbers_of(hosted) if number in shelf.loaded]
+        for number in numbers_of(hosted):
+            snapshot = hosted.snapshot(arn, number, now)
+            shelf.loaded[number] = snapshot.version("")
+            if number == LATEST:
+                shelf.latest = snapshot
+            else:
+                shelf.versions[number] = snapshot
+        if arn not in self._hosted or hosted.settings.triggers or hosted.settings.serve:
+            self._hosted[arn] = triggers_of(arn, hosted.settings.triggers, hosted.settings.serve)
+            self._triggers.replace(arn, self._hosted[arn])
+        for version in before:
+            self._start(self._retire(version))
+        return [shelf.loaded[number] for number in numbers_of(hosted)]
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
@@ -255,7 +284,8 @@ class Registry:
         return task
 
 
-def _created(latest: Snapshot, loaded: Version | None) -> Function:
+def _created(latest: Snapshot, loaded: Version | None, triggers: tuple[Trigger, ...]) -> Function:
     return Function(
-        name=latest.name, arn=latest.arn, handler=latest.handler, file=None, latest=loaded or latest.version(""), error=None, warnings=(), triggers=(),
+        name=latest.name, arn=latest.arn, handler=latest.handler, file=None, latest=loaded or latest.version(""), error=None, warnings=(),
+        triggers=triggers,
     )

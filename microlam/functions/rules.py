@@ -15,6 +15,10 @@ class KeptInFolder(InvalidParameter):
     """{name} is made of the files in the folder of functions: edit {file} to change it, delete that file to remove it."""
 
 
+class KeptByHost(InvalidParameter):
+    """{name} is a callable of the program that microlam is embedded in, which registers it at each start: change it there."""
+
+
 class LatestCannotSplit(InvalidParameter):
     """$LATEST is not supported for an alias pointing to more than 1 version"""
 

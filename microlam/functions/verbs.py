@@ -69,6 +69,8 @@ class Functions(Registry):
                 alias = replace(shelf.aliases[qualifier], revision=revision)
                 await self._shelves.keep(documents.of_alias(alias))
                 shelf.aliases[qualifier] = alias
+            elif arn in self._hosted:
+                return      # nothing of it is kept but its aliases
             elif qualifier in shelf.versions:
                 version = replace(shelf.versions[qualifier], revision=revision)
                 await self._shelves.keep(documents.of_version(version))
@@ -95,11 +97,16 @@ class Functions(Registry):
         await self._forget(arn, None, *ended)
 
     def must_be_created(self, arn: str) -> None:
-        """Raise unless a function may be changed here: unless it is one that no file makes."""
+        """Raise unless a function may be changed here: unless it is one that no file makes, nor the host."""
+        self._must_not_be_hosted(arn)
         if arn in self._folder:
             raise rules.KeptInFolder(name=arn.rpartition(":")[2], file=self._folder.file(arn))
         if arn not in self:
             raise FunctionNotFound(arn=arn)
+
+    def _must_not_be_hosted(self, arn: str) -> None:
+        if arn in self._hosted:
+            raise rules.KeptByHost(name=arn.rpartition(":")[2])
 
     def _own(self, arn: str) -> Shelf:
         self.must_be_created(arn)
@@ -140,6 +147,7 @@ class Functions(Registry):
             version = await self._load(shelf, LATEST)
             if shelf.latest is latest:
                 await self._shelves.keep(documents.of_function(active))
+                await self._deployed.tell(version)
         if shelf.latest is latest:
             shelf.latest = active
         if ended is not None and (version is None or ended.key != version.key):
@@ -151,6 +159,7 @@ class Functions(Registry):
         self, arn: str, *, origin: str, description: str | None = None, revision: str | None = None, sha256: str | None = None
     ) -> Snapshot:
         """Number what `$LATEST` is now; while nothing has changed since, that is the last number again."""
+        self._must_not_be_hosted(arn)
         shelf = self._shelves.of(arn)
         async with shelf.lock:
             latest = await (self._files_to_publish(arn) if arn in self._folder else self._latest(arn))
@@ -174,6 +183,7 @@ class Functions(Registry):
         entry = self._shelves.entry(shelf.arn, "published", "version", number, origin=origin, after=plain(published))
         await self._shelves.commit(entry, [documents.of_version(published), numbering])
         shelf.versions[number], shelf.loaded[number], shelf.last = published, version, int(number)
+        self._start(self._deployed.tell(version))
         return published
 
     async def _files_to_publish(self, arn: str) -> Snapshot:
@@ -191,6 +201,7 @@ class Functions(Registry):
 
     async def delete_version(self, arn: str, number: str, *, origin: str) -> None:
         """Delete a version that no alias names; its number is not given again."""
+        self._must_not_be_hosted(arn)
         shelf = self._shelves.of(arn)
         async with shelf.lock:
             snapshot = shelf.versions.get(number)

@@ -75,6 +75,10 @@ class Gateway:
         self.cancelling = cancelling
         self._finishing: set[asyncio.Task[Outcome]] = set()
 
+    def wants(self, request: web.BaseRequest) -> bool:
+        """Whether a request is under the prefix."""
+        return not self.prefix or f"{request.path}/".startswith(f"{self.prefix}/")
+
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, start to end."""
         try:

@@ -38,19 +38,30 @@ class Folders:
         self._following: dict[str, asyncio.Task[None]] = {}
         self._listening: asyncio.Task[None] | None = None
         self._problems: frozenset[str] = frozenset()
+        self._changed = asyncio.Event()
+        self._looked = asyncio.Event()
 
     async def run(self) -> None:
         """Make events of what happens in the folders, until cancelled."""
-        changed = asyncio.Event()
+        changed = self._changed
         self._triggers.subscribe(changed)
         async with asyncio.TaskGroup() as tasks:
             starting = True
             while True:
                 changed.clear()
                 await self._look(tasks, starting=starting)
+                self._looked.set()
                 starting = False
                 await self._next_look(changed)
                 self._began = time.time_ns()
+
+    async def caught_up(self) -> None:
+        """Return when what is in the folders now is on record."""
+        while not self._looked.is_set() or self._changed.is_set():
+            self._looked.clear()
+            await self._looked.wait()
+        for follower in list(self._followers.values()):
+            await follower.caught_up()
 
     async def _next_look(self, changed: asyncio.Event) -> None:
         try:

@@ -49,6 +49,8 @@ class Follower:
         self._rested = 0.0              # not to be compared again before
         self._look_again = math.inf     # to be compared then, hint or not
         self._over = False
+        self._looks = 0                 # comparisons that have been begun
+        self._rests = asyncio.Event()
 
     def hint(self) -> None:
         """Something may have changed."""
@@ -73,7 +75,16 @@ class Follower:
             except RecordUnavailable as error:
                 self._warn(f"Bucket {self._bucket} waits until the record can be written again: {error}")
                 await asyncio.sleep(LONGEST_PAUSE)
+            self._rests.set()
             await self._pause()
+
+    async def caught_up(self) -> None:
+        """Return when what is in the folder now is on record."""
+        looks = self._looks
+        while not self._over and (self._looks <= looks or self._hinted.is_set() or self._waiting):
+            self._rests.clear()
+            self._hinted.set()
+            await self._rests.wait()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -97,6 +108,7 @@ class Follower:
 
     async def _compare(self) -> None:
         self._hinted.clear()
+        self._looks += 1
         began = self._now()
         found = await asyncio.to_thread(differences, self._folder, self._recorded)
         now = self._now()

@@ -81,12 +81,15 @@ class Schedules:
         self._heap: list[tuple[datetime, str]] = []             # may hold times that no longer stand
         self._unkept: dict[str, datetime] = {}                  # times the store does not know yet
         self._refused: set[str] = set()
+        self._changed = asyncio.Event()
+        self._rested = asyncio.Event()
+        self._begun = False
 
     # ---- by the clock -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Fire what is due, when it is due, until cancelled."""
-        changed = asyncio.Event()
+        changed = self._changed
         self._triggers.subscribe(changed)
         await self._remember()
         changed.set()
@@ -102,7 +105,15 @@ class Schedules:
                 self._say(f"Schedules wait until the record can be written again: {error}")
                 await self._clock.wait(self._clock.now() + TRY_AGAIN, asyncio.Event())
             else:
+                self._begun = True
+                self._rested.set()
                 await self._clock.wait(min((*self._absent.values(), *(at for at, _ in self._heap[:1])), default=None), changed)
+
+    async def settled(self) -> None:
+        """Return when all that is due has been fired."""
+        while not self._begun or self._changed.is_set() or any(due <= self._clock.now() for due in self.next_times().values()):
+            self._rested.clear()
+            await self._rested.wait()
 
     async def _remember(self) -> None:
         self._times.update(await self._store.schedule_times())

@@ -51,7 +51,7 @@ class Store:
         self._clerk = Clerk(database, recorder, index)
         life.push_async_callback(self._clerk.close)
         self._lists = Lists(database, self._settle, index, patience)
-        self.charts = Charts(database, self._clerk.settle)
+        self.charts = Charts(database, self._clerk)
         self.logs = Logs(database, recorder.write, self._settle)
 
     @classmethod

@@ -36,6 +36,7 @@ class Clerk:
         self._news = asyncio.Event()
         self._news.set()                # what a server before this one left
         self._one_at_a_time = asyncio.Lock()
+        self.counted = 0                # batches; while it stays, no roll-up has changed
         self._unindexed = asyncio.Event()
         self._unindexed.set()
         self._tasks = [asyncio.create_task(self._keep_counting(), name="clerk")]
@@ -91,6 +92,7 @@ class Clerk:
             done = [{"last": last}]
             to_index = [Step("note_unindexed", done)] if self._index else []
             await self._recorder.write(lambda: [Step("keep_roll_up", changed), *to_index, Step("forget_ended", done)])
+            self.counted += 1
             self._unindexed.set()
             return bool(ended == COUNTED_AT_ONCE)
 

@@ -99,6 +99,9 @@ class Worker:
         """Import the handler, then serve for as long as we are let."""
         try:
             self.prepare()
+            if self.configuration.get("debug"):
+                from .debugging import listen
+                self.context = listen(self.configuration["debug"], self.context)
             self.call = find_handler(self.configuration["handler"])
         except SystemExit as error:
             leave(error)
