@@ -1,20 +1,26 @@
-"""The faces of one Microlam: the admin, the AWS API and the folder's routes, for whatever server hands over the requests."""
+"""The faces of one Microlam: the admin, the AWS API and the folder's routes, for whatever server hands over the requests.
+
+The admin and the AWS API are imported by the first request that may be for them: together they are a third of the server's memory.
+"""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import istr
 
-from microlam.admin import Admin
-from microlam.aws import Wire
-from microlam.aws.call import Parts
-from microlam.aws.downloads import Downloads
 from microlam.gateway import Gateway
 from microlam.guard import Guard
+from microlam.model import Invocation, Outcome
 
 if TYPE_CHECKING:
+    from microlam.admin import Admin
     from microlam.app import Microlam
+    from microlam.aws import Wire
+
+_TARGET = istr("X-Amz-Target")
 
 
 class Faces:
@@ -29,44 +35,67 @@ class Faces:
         self, lam: Microlam, *, functions: str | None = "", aws: str | None = "", admin: str | None = "/_microlam", hosted: bool = False,
         guarded: bool = False, cancelling: bool = False,
     ) -> None:
-        settings = lam.settings
-        keys = (settings.access_key, settings.secret_key) if settings.access_key and settings.secret_key else None
-
-        def guard(secret: object) -> Guard:
-            return Guard(bind=settings.host, allowed_hosts=settings.allowed_host, any_host=guarded, elsewhere=bool(not hosted or guarded or secret))
-
-        self.admin = None if admin is None else Admin(lam, guard=guard(settings.admin_token), prefix=admin)
-        self.wire = None if aws is None else Wire(
-            _parts(lam), region=settings.region, account=settings.account, guard=guard(keys), credentials=lam.credentials, keys=keys, say=lam.say,
-            prefix=aws,
-        )
+        self._lam, self._functions, self._aws, self._admin = lam, functions, aws, admin
+        self._hosted, self._guarded = hosted, guarded
         self.gateway = None if functions is None else Gateway(
-            lam.functions, lam.triggers, lam.invoker, prefix=functions, error_page=self.admin.error_page if self.admin else None, clock=lam.clock,
+            lam.functions, lam.triggers, lam.invoker, prefix=functions, error_page=self._error_page if admin is not None else None, clock=lam.clock,
             cancelling=cancelling,
         )
 
+    @cached_property
+    def admin(self) -> Admin:
+        """The admin, from the first request for it on."""
+        from microlam.admin import Admin
+        return Admin(self._lam, guard=self._guard(self._lam.settings.admin_token), prefix=self._admin or "")
+
+    @cached_property
+    def wire(self) -> Wire:
+        """The AWS API, from the first request for it on."""
+        from microlam.aws import Wire
+        from microlam.aws.call import Parts
+        from microlam.aws.downloads import Downloads
+        lam, settings = self._lam, self._lam.settings
+        keys = (settings.access_key, settings.secret_key) if settings.access_key and settings.secret_key else None
+        parts = Parts(
+            functions=lam.functions, invoker=lam.invoker, store=lam.store, buckets=lam.buckets, layers=lam.layers, attached=lam.attached,
+            downloads=Downloads(settings.data), policies=lam.policies, roles=lam.roles, sessions=lam.sessions, logs=lam.logs,
+        )
+        return Wire(
+            parts, region=settings.region, account=settings.account, guard=self._guard(keys), credentials=lam.credentials, keys=keys, say=lam.say,
+            prefix=self._aws or "",
+        )
+
+    def _guard(self, secret: object) -> Guard:
+        settings = self._lam.settings
+        elsewhere = bool(not self._hosted or self._guarded or secret)
+        return Guard(bind=settings.host, allowed_hosts=settings.allowed_host, any_host=self._guarded, elsewhere=elsewhere)
+
+    def _error_page(self, outcome: Outcome, invocation: Invocation, malformed: str | None) -> str:
+        return self.admin.error_page(outcome, invocation, malformed)
+
     def close(self) -> None:
         """End what would not end by itself: the streams of those who look on."""
-        if self.admin is not None:
+        if "admin" in vars(self):
             self.admin.close()
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, to the face that it is for."""
-        if self.admin is not None and self.admin.wants(request):
+        target = request.raw_path
+        # A host's / is its own: the admin is drawn there only by a server that has no other page.
+        if self._admin is not None and (target.startswith(self._admin) or (target == "/" and not self._hosted)) and self.admin.wants(request):
             return await self.admin.serve(request)
-        if self.wire is not None and self.wire.wants(request):
+        if self._aws is not None and self._seems_aws(request, target) and self.wire.wants(request):
             return await self.wire.serve(request)
         if self.gateway is not None and self.gateway.wants(request):
             return await self.gateway.serve(request)
         return web.json_response({"message": "Not Found"}, status=404)
 
-
-def _parts(lam: Microlam) -> Parts:
-    """What the AWS API may use."""
-    return Parts(
-        functions=lam.functions, invoker=lam.invoker, store=lam.store, buckets=lam.buckets, layers=lam.layers, attached=lam.attached,
-        downloads=Downloads(lam.settings.data), policies=lam.policies, roles=lam.roles, sessions=lam.sessions, logs=lam.logs,
-    )
+    def _seems_aws(self, request: web.BaseRequest, target: str) -> bool:
+        """Whether a request has any of the marks by which `Wire.wants` knows those of AWS's clients. Every request is asked: it must be quick."""
+        if self._aws:
+            return target.startswith(self._aws)
+        headers = request.headers
+        return target.startswith("/2") or hdrs.AUTHORIZATION in headers or _TARGET in headers or "X-Amz-Credential=" in target
 
 
 def low_level(serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
