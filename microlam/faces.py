@@ -81,7 +81,8 @@ class Faces:
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, to the face that it is for."""
         target = request.raw_path
-        if self._admin is not None and (target == "/" or target.startswith(self._admin)) and self.admin.wants(request):
+        # A host's / is its own: the admin is drawn there only by a server that has no other page.
+        if self._admin is not None and (target.startswith(self._admin) or (target == "/" and not self._hosted)) and self.admin.wants(request):
             return await self.admin.serve(request)
         if self._aws is not None and self._seems_aws(request, target) and self.wire.wants(request):
             return await self.wire.serve(request)

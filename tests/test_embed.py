@@ -66,6 +66,14 @@ async def test_without_a_prefix_functions_have_every_path_that_the_host_has_not_
         assert (await text(http, "/admin/health")).startswith("200")
 
 
+async def test_the_admin_is_not_drawn_at_a_hosts_root(tmp_path: Path) -> None:
+    write(tmp_path, {"hello.py": "def handler(event, context): return 1\n"})
+    app = web.Application()
+    microlam.setup(app, tmp_path, prefix="", data=tmp_path / ".data")
+    async with client(app) as http, http.get("/", headers={"Accept": "text/html"}) as reply:
+        assert (reply.status, await reply.text()) == (404, '{"message":"Not Found"}')
+
+
 async def test_a_part_of_an_application_may_have_it(tmp_path: Path) -> None:
     write(tmp_path, WHERE)
     app, part = web.Application(), web.Application()

@@ -5,7 +5,6 @@ import os
 import secrets
 import site
 import sys
-import sysconfig
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -90,7 +89,9 @@ def new_log_stream(version: Version) -> str:
 
 def site_packages() -> list[str]:
     """What this interpreter's environment has put on the path behind the standard library; not the folder the server was started in."""
-    library = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)}
+    # sysconfig would tell too, but reads a table of half a megabyte for it.
+    version = "python{}.{}".format(*sys.version_info)
+    library = {os.path.dirname(os.__file__), os.path.join(sys.base_exec_prefix, sys.platlibdir, version)}
     library |= {os.path.join(folder, "lib-dynload") for folder in library}
     last = max((index for index, entry in enumerate(sys.path) if entry in library), default=-1)
     behind = [entry for entry in sys.path[last + 1:] if entry and os.path.isabs(entry)]

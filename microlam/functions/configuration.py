@@ -5,7 +5,6 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from microlam.errors import BrokenToml
 from microlam.functions.declared import QUALIFIER, Declared, When, read_drop, read_qualifier, read_route, read_schedule
@@ -80,6 +79,7 @@ def read_function(name: str, said: Mapping[str, object]) -> FunctionSettings:
 def _only(said: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
     for key in said:
         if key not in known:
+            from difflib import get_close_matches
             near = get_close_matches(key, known, 1)
             remedy = f'write "{near[0]}"' if near else f"there are: {', '.join(known)}"
             raise ValueError(f'{where}{"." if where else ""}{key} is not known here; {remedy}')
