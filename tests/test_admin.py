@@ -394,6 +394,11 @@ async def test_an_alias_is_weighed_promoted_and_taken_back_by_its_history(place:
     await place.post(f"/_microlam/functions/hello/changes/{changes[1]['id']}/revert", {}, 200)
     [facts] = (await place.get("/_microlam/functions/hello/versions.json"))["aliases"]
     assert (facts["number"], facts["other"], facts["weight"]) == ("1", "2", 0.25)
+    published = f"/_microlam/functions/hello/changes/{changes[4]['id']}/revert"
+    assert "live" in (await place.post(published, {}, 409))["message"]         # an alias names it still
+    await place.post(f"{alias}/live/delete", {}, 200)
+    await place.post(published, {}, 200)
+    assert [version["number"] for version in (await place.get("/_microlam/functions/hello/versions.json"))["versions"]] == ["1"]
 
 
 async def test_code_of_any_version_and_what_changed_since(place: Place) -> None:

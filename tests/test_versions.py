@@ -142,8 +142,11 @@ async def test_changes_can_be_taken_back(functions: Functions) -> None:
     await taken_back(functions.update_code(arn, packed(index=VERSION.format("other")), origin="api"))
     assert (await functions.snapshot(arn)).sha256 == before.sha256
     published = next(change.id for change in await functions.changes(arn) if change.what == "published")
+    await revert(functions, arn, published, origin="admin")
+    [deleted, *_] = await functions.changes(arn)
+    assert (deleted.thing, deleted.what) == ("version", "deleted")
     with pytest.raises(InvalidParameter, match="cannot be taken back"):
-        await revert(functions, arn, published, origin="admin")
+        await revert(functions, arn, deleted.id, origin="admin")
     with pytest.raises(InvalidParameter, match="no change"):
         await revert(functions, arn, "nothing", origin="admin")
 

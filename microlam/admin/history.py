@@ -31,8 +31,19 @@ def change_facts(change: Change) -> Facts:
     return {
         "id": change.id, "at": change.at.isoformat(), "what": change.what, "thing": change.thing, "name": change.name, "origin": change.origin,
         "differences": differences(change.before or {}, change.after or {}),
-        "revertable": change.thing in _REVERTABLE or (change.thing == "function" and change.before is not None and change.after is not None),
+        "revertable": revertable(change),
     }
+
+
+def revertable(change: Change) -> bool:
+    """Whether there is a verb that takes this back."""
+    match change.thing:
+        case "version":
+            return change.what == "published"
+        case "function":
+            return change.before is not None and change.after is not None
+        case thing:
+            return thing in _REVERTABLE
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Facts]:

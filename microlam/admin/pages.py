@@ -45,7 +45,7 @@ def _templates() -> Environment:
     )
     environment.filters |= {
         "traceback": traceback_text, "error_line": error_line,
-        "duration": words.duration, "size": words.size, "count": words.count, "moment": words.moment, "short": words.short_id,
+        "duration": words.duration, "size": words.size, "count": words.count, "moment": words.moment,
         "pretty": code.pretty, "json": code.json_marked, "code": code.code_marked, "log_lines": logs.lines_of,
     }
     environment.globals |= {

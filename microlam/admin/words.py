@@ -72,11 +72,6 @@ def moment(instant: datetime | str | None, form: str = "%H:%M:%S.%f") -> str:
     return at.strftime(form.replace("%f", f"{at.microsecond // 1000:03d}"))
 
 
-def short_id(id: str) -> str:
-    """Enough of an id to tell it from its neighbours."""
-    return id[:8] + "…" + id[-4:] if len(id) > 16 else id
-
-
 def ran(version: str | None, qualifier: str | None) -> str:
     """What ran: `live → 2`, `$LATEST`."""
     return f"{qualifier} → {version}" if qualifier and version and qualifier != version else (version or qualifier or "")

@@ -16,6 +16,8 @@ async def revert(functions: Functions, arn: str, id: str, *, origin: str) -> Non
     match change.thing:
         case "alias":
             await _revert_alias(functions, arn, change.name, before, origin)
+        case "version" if change.what == "published":
+            await functions.delete_version(arn, change.name, origin=origin)
         case "concurrency":
             await functions.concurrency.reserve(arn, before.get("reserved"), origin=origin)
         case "provision" if before:
