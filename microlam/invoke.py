@@ -206,12 +206,14 @@ class Invoker:
             for invocation in claimed:
                 self._claimed[invocation.arn] += 1
                 tasks.create_task(self._attempt(invocation))
+            all_of_them = len(claimed) < CLAIMED_AT_ONCE
+            due_at = await self._store.next_due(skip=self._saturated()) if all_of_them else None
         finally:
             self._claiming = False
             if self._left is not None:
                 self._left.set()
-        if len(claimed) < CLAIMED_AT_ONCE:
-            await self._clock.wait(await self._store.next_due(skip=self._saturated()), self._changed)
+        if all_of_them:
+            await self._clock.wait(due_at, self._changed)
 
     def _saturated(self) -> list[str]:
         """Functions that have enough claimed: more would only stand in line and keep others waiting."""
@@ -303,12 +305,14 @@ class Invoker:
             await left.wait()
 
     async def settled(self) -> bool:
-        """Return when nothing runs and nothing is due; whether that was so at once."""
+        """Return when nothing runs, nothing is due and `work` waits for the clock; whether that was so at once."""
         left = self._left = self._left or asyncio.Event()
         at_once = True
         while True:
             left.clear()
-            if not (self._running or self._claimed or self._claiming or await self._anything_due()):
+            # The store is asked first: what was due and is no more has been claimed by now, and what follows tells.
+            due = await self._anything_due()
+            if not (due or self._running or self._claimed or self._claiming or (self._changed.is_set() and not self.stopping)):
                 return at_once
             at_once = False
             await left.wait()
