@@ -62,10 +62,15 @@ class Charts:
     async def versions(self, function: str, since: datetime, now: datetime) -> dict[str, Totals]:
         """What each version of a function did since an instant, such as the last change of its weights; nothing that started before counts."""
         await self._settle()
-        functions, stretches = await self._functions_named(function), rollups.pieces(since, now)
+        stretches = tuple(rollups.pieces(since, now))
+        exact = stretches[0].step == 1
+        return await self._once((function, stretches, since if exact else None), lambda: self._versions(function, stretches, since if exact else None))
+
+    async def _versions(self, function: str, stretches: Sequence[Piece], exactly_since: datetime | None) -> dict[str, Totals]:
+        functions = await self._functions_named(function)
         found = await self._sums("roll_ups_of_versions", functions, stretches, lambda place: place.version)
-        if stretches[0].step == 1:
-            for version, totals in (await self._first_second(functions, since, stretches[0].since)).items():
+        if exactly_since:
+            for version, totals in (await self._first_second(functions, exactly_since, stretches[0].since)).items():
                 found[version] = rollups.summed([found.get(version, NOTHING), totals])
         return dict(sorted(found.items()))
 

@@ -17,7 +17,7 @@ from microlam.store.database import Step
 from microlam.store.sqlite import Sqlite
 
 FILE = "words.db"
-COMMON = 50_000                     # a word that more records hold is too common to lead together with others
+COMMON = 20_000                     # a word that more records hold is too common to lead together with others
 
 _ADD = {"a": "index_words_a", "b": "index_words_b"}
 _EMPTY = {"a": "empty_words_a", "b": "empty_words_b"}
