@@ -7,13 +7,8 @@ short, they are sent a few ahead: a worker that finds its next one waiting need 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
-import hashlib
 import itertools
 import os
-import secrets
-import shutil
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +21,7 @@ from microlam.executors.debugging import Debugging
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
 from microlam.executors.interpreters import Interpreter, Interpreters
 from microlam.executors.lasting import Lasting
+from microlam.executors.scratch import Scratch
 from microlam.executors.worker import NeverBegun, Place, Worker
 from microlam.executors.zygotes import Zygote
 from microlam.model import Invocation, Outcome, Version, new_id
@@ -80,7 +76,7 @@ class Processes:
         log_limit: int = 1 << 20, interpreters: Interpreters | None = None, mend: Callable[[str], Awaitable[None]] | None = None,
         debugging: Debugging | None = None,
     ) -> None:
-        self._scratch = scratch.absolute()
+        self._scratch = Scratch(scratch)
         self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
         self._limit, self._idle, self._log_limit = limit, idle, log_limit
         self.lasting = Lasting(asyncio.get_running_loop())
@@ -100,12 +96,9 @@ class Processes:
         self._long: set[Worker] = set()
         self._sampling: asyncio.TimerHandle | None = None
         self._tidying: asyncio.TimerHandle | None = None
-        self._clearing: set[asyncio.Future[None]] = set()
         self._replacing: set[asyncio.Future[Outcome | None]] = set()
         self._groups = find_groups()
         self._left_groups: list[Group] = []
-        self._temporary: Path | None = None
-        self._runtime = str(self._scratch / "runtime")
         self._closed = False
 
     # ---- the executor's verbs -----------------------------------------------------------------------------------
@@ -169,7 +162,7 @@ class Processes:
             await pool.emptied.wait()
         self._retired.discard(pool)
         if pool.bytecode and all(other.bytecode != pool.bytecode for other in (*self._pools.values(), *self._retired)):
-            self._clear(pool.bytecode)
+            self._scratch.clear(pool.bytecode)
 
     def statistics(self) -> ExecutorStatistics:
         """Its workers at this moment."""
@@ -201,15 +194,12 @@ class Processes:
             worker.ended(None)
         for group in self._left_groups:
             group.remove()
-        await asyncio.gather(*self._clearing)
-        if self._temporary is not None:
-            await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
+        await self._scratch.close()
 
     # ---- getting a worker ---------------------------------------------------------------------------------------
 
     def _open(self, version: Version) -> Pool:
-        # Without the package's hash nothing tells old bytecode from new: none is kept.
-        bytecode = str(self._scratch / "pycache" / safe_name(version.sha256)) if version.sha256 else ""
+        bytecode = self._scratch.bytecode(version.sha256)
         pool = Pool(version=version, preload=preload_of(version), fresh=needs_fresh_process(version), bytecode=bytecode)
         self._pools[version.key] = pool
         return pool
@@ -301,10 +291,9 @@ class Processes:
 
     def _worker(self, pool: Pool, zygote: Zygote, interpreter: Interpreter) -> Worker:
         version, number = pool.version, next(self._numbers)
-        folder = self._temporary_folder() / str(number)
-        folder.mkdir(mode=0o700)
+        folder = self._scratch.place(number)
         attached = f"{folder}.attached" if self._is_debugged(version) else ""
-        place = Place(number=number, folder=str(folder), log_stream=new_log_stream(version), attached=attached)
+        place = Place(number=number, folder=folder, log_stream=new_log_stream(version), attached=attached)
         worker = Worker(version, place, zygote, self, log_limit=self._log_limit, notice=interpreter.notice)
         if attached:
             self._hand_over(worker)
@@ -317,7 +306,7 @@ class Processes:
         return {
             "environment": environment_of(
                 version, base=self._base, credentials=self._credentials, endpoint_url=self._endpoint_url, log_stream=place.log_stream,
-                temporary=place.folder, runtime=self._runtime,
+                temporary=place.folder, runtime=self._scratch.runtime,
             ),
             "context": context_of(version, place.log_stream),
             "handler": version.handler, "root": os.path.abspath(version.root), "source": version.source, "path": version.path,
@@ -355,7 +344,8 @@ class Processes:
         if zygote is None or not zygote.alive:
             if zygote is not None:
                 self._dismissed.append(zygote)
-            self._temporary_folder()
+            if self._scratch.prepare() and self._groups is not None:
+                self._groups.clear()
             # Almost empty: /proc/self/environ of every worker shows it.
             environment = {name: value for name, value in self._base.items() if name in ("LANG", "LC_ALL", "LC_CTYPE")} or {"LANG": "C.UTF-8"}
             zygote = Zygote(interpreter.path, preload, environment=environment, site=self._site_of(interpreter))
@@ -364,7 +354,7 @@ class Processes:
 
     def _site_of(self, interpreter: Interpreter) -> list[str]:
         # `runtime` holds microlam and nothing else: handlers may import its decorators, also on an interpreter that has it not installed.
-        return [*interpreter.site, self._runtime]
+        return [*interpreter.site, self._scratch.runtime]
 
     # ---- what workers tell --------------------------------------------------------------------------------------
 
@@ -396,7 +386,7 @@ class Processes:
         pool = self._workers.pop(worker, None)
         self._dying.discard(worker)
         self._long.discard(worker)
-        self._clear(worker.place.folder)
+        self._scratch.clear(worker.place.folder)
         if worker.place.attached:
             Path(worker.place.attached).unlink(missing_ok=True)
         if worker.group is not None and not worker.group.remove():
@@ -487,47 +477,10 @@ class Processes:
                     self._replacing.add(replacing)
                     replacing.add_done_callback(self._replacing.discard)
 
-    # ---- folders ------------------------------------------------------------------------------------------------
-
-    def _temporary_folder(self) -> Path:
-        """Where workers have their TMPDIR; made at first use, when what a killed server left there goes."""
-        if self._temporary is None:
-            folders = self._scratch / "tmp"
-            folders.mkdir(parents=True, exist_ok=True)
-            for left in folders.iterdir():
-                self._clear(str(left))
-            if self._groups is not None:
-                self._groups.clear()
-            self._temporary = folders / secrets.token_hex(8)
-            self._temporary.mkdir(mode=0o700)
-            self._link_package()
-        return self._temporary
-
-    def _link_package(self) -> None:
-        link, package = Path(self._runtime) / "microlam", Path(__file__).parents[1]
-        link.parent.mkdir(exist_ok=True)
-        if link.is_symlink() and link.resolve() != package:
-            link.unlink()
-        if not link.is_symlink():
-            link.symlink_to(package, target_is_directory=True)
-
-    def _clear(self, folder: str) -> None:
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)    # as a rule nothing is in it
-            return
-        clearing = asyncio.get_running_loop().run_in_executor(None, functools.partial(shutil.rmtree, folder, ignore_errors=True))
-        self._clearing.add(clearing)
-        clearing.add_done_callback(self._clearing.discard)
-
 
 def _full(pool: Pool) -> bool:
     """Whether it has as many workers as it may."""
     return len(pool.workers) >= pool.limit
-
-
-def safe_name(sha256: str) -> str:
-    """A package's hash as a folder's name."""
-    return hashlib.sha256(sha256.encode()).hexdigest()[:32]
 
 
 def cannot_start(version: Version, invocation: Invocation | None, error: OSError) -> Outcome:
