@@ -177,6 +177,8 @@ def folder_around(content: bytes, handler: str) -> str | None:
     if len(tops) != 1 or not all("/" in name for name in names):
         return None
     top = tops.pop()
+    if top in ("", ".", ".."):      # a path that is refused for what it is
+        return None
     return None if handler.replace(".", "/").partition("/")[0] == top else top
 
 

@@ -147,6 +147,7 @@ def test_what_nobody_needs_is_removed(archives: Archives, tmp_path: Path) -> Non
     (("package/index.py", "README"), "index.handler", None),
     (("a/index.py", "b/index.py"), "index.handler", None),
     (("index.py",), "index.handler", None),
+    (("../index.py",), "index.handler", None),
 ])
 def test_a_zip_whose_files_all_sit_in_one_folder_is_told(names: tuple[str, ...], handler: str, folder: str | None) -> None:
     assert folder_around(packed(*((name, "") for name in names)), handler) == folder
