@@ -1024,59 +1024,6 @@ async def test_what_a_leftover_thread_prints_goes_to_the_next_invocation(process
     assert output(await processes.run(version, 2)) == ["late", "2"]
 
 
-# ---- processes only: calls sent ahead --------------------------------------------------------------------------------
-
-BRIEF = """
-import os, time
-def handler(event, context):
-    if event == "die": os._exit(3)
-    if event == "last": time.sleep(0.1)
-    return [event, os.getpid()]
-"""
-
-
-async def brief(lab: Lab) -> Version:
-    """A version with one worker, all that it may have, whose calls have all been short."""
-    version = lab.function(BRIEF)
-    while lab.executor.capacity(version, 1) == 1:
-        assert (await lab.run(version, 0)).ok
-    return version
-
-
-async def test_a_worker_whose_calls_are_short_is_sent_some_ahead(processes: Lab) -> None:
-    version = await brief(processes)
-    assert processes.executor.capacity(version, 1) == 4
-    outcomes = await asyncio.gather(*(processes.run(version, number) for number in range(4)))
-    assert [outcome.value for outcome in outcomes] == [[number, *processes.pids] for number in range(4)]
-    assert [outcome.logs.count(b"START") for outcome in outcomes] == [1] * 4
-
-
-async def test_what_was_sent_ahead_to_a_worker_that_dies_goes_to_another(processes: Lab) -> None:
-    version = await brief(processes)
-    [before] = processes.pids
-    first, *others = await asyncio.gather(*(processes.run(version, event) for event in ("die", 1, 2, 3)))
-    assert (first.status, str((first.error or {})["errorMessage"]).rpartition(": ")[2]) == ("crashed", "exit status 3")
-    replies = [json.loads(outcome.payload) for outcome in others]
-    assert [event for event, _ in replies] == [1, 2, 3]
-    assert before not in {pid for _, pid in replies}
-
-
-async def test_one_long_call_ends_the_sending_ahead(processes: Lab) -> None:
-    version = await brief(processes)
-    assert (await processes.run(version, "last")).ok
-    assert processes.executor.capacity(version, 1) == 1
-
-
-async def test_of_calls_sent_ahead_each_has_its_own_time(processes: Lab) -> None:
-    version = processes.function("import time\ndef handler(event, context):\n    time.sleep(event)\n    return context.get_remaining_time_in_millis()", timeout=1.0)
-    while processes.executor.capacity(version, 1) == 1:
-        await processes.run(version, 0)
-    slow, quick = await asyncio.gather(processes.run(version, 60), processes.run(version, 0))
-    assert slow.status == "timed_out"
-    assert quick.ok
-    assert int(quick.payload) > 500
-
-
 # ---- processes only: limits ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("code", [

@@ -1,8 +1,7 @@
 """Processes: the default executor. Each worker is a process of its own, forked warm, killed with everything below it.
 
 `run` takes a free worker of the version, the last one used first; else one is forked; else, at the limit, the longest idle worker of another
-version makes room; else the caller waits for the first that comes free. Where a function has as many workers as it may and all its calls are
-short, they are sent a few ahead: a worker that finds its next one waiting need not sleep and be woken, which takes longer than a short call.
+version makes room; else the caller waits for the first that comes free.
 """
 from __future__ import annotations
 
@@ -107,7 +106,7 @@ class Processes:
         """Run it in a worker of its version."""
         pool = self._pools.get(version.key) or self._open(version)
         while True:
-            worker = pool.idle.pop() if pool.idle else self._busy_one(pool)
+            worker = pool.idle.pop() if pool.idle else None
             if worker is None:
                 try:
                     worker = await self._another(pool)
@@ -125,12 +124,12 @@ class Processes:
                 raise
 
     def capacity(self, version: Version, limit: int) -> int:
-        """How many it takes where `limit` may run: some more, to send them ahead, once there are so many workers and all calls are short."""
+        """As many as may run."""
         pool = self._pools.get(version.key)
         if pool is None:
             return 1 if self._is_debugged(version) else limit
         pool.limit = limit = 1 if self._is_debugged(version) else limit
-        return limit * (1 + AHEAD) if self._sends_ahead(pool) else limit
+        return limit
 
     async def warm(self, version: Version) -> Outcome | None:
         """Start one more worker and import the handler."""
@@ -203,19 +202,6 @@ class Processes:
         pool = Pool(version=version, preload=preload_of(version), fresh=needs_fresh_process(version), bytecode=bytecode)
         self._pools[version.key] = pool
         return pool
-
-    def _sends_ahead(self, pool: Pool) -> bool:
-        return pool.short >= SHORT_IN_A_ROW and _full(pool)
-
-    def _busy_one(self, pool: Pool) -> Worker | None:
-        """A busy worker, each in turn, where one may be sent more than it runs."""
-        if self._sends_ahead(pool):
-            for _ in range(len(pool.turns)):
-                worker = pool.turns[0]
-                pool.turns.rotate(-1)
-                if 0 < worker.load <= AHEAD and not worker.over:
-                    return worker
-        return None
 
     async def _another(self, pool: Pool, *, new: bool = False) -> Worker:
         """A worker of this version that nobody uses: a new one, or the first that comes free."""
