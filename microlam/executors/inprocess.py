@@ -298,7 +298,8 @@ class InProcess:
         self._letting_go = loop.call_later(MOMENT, self._let_go, loop)
 
     def _let_go(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._ran or any(loaded.running for loaded in self._loaded.values()) or self._leaving:
+        importing = any(lock.locked() for lock in self._locks.values())
+        if self._ran or importing or any(loaded.running for loaded in self._loaded.values()) or self._leaving:
             self._ran = False
             self._letting_go = loop.call_later(MOMENT, self._let_go, loop)
         else:

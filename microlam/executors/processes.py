@@ -30,9 +30,6 @@ SAMPLE_SHARE = 20       # of the time, at most one part in so many is spent on t
 TIDY_EVERY = 1.0        # seconds between looks at idle workers
 MEGABYTE = 1 << 20
 LAST_WAIT = 10.0        # seconds that a closing zygote has
-AHEAD = 3               # invocations that a busy worker may hold besides the one it runs
-SHORT = 0.005           # seconds: a longer call must not keep others waiting behind it
-SHORT_IN_A_ROW = 100    # calls, until the next is trusted to be short too
 
 
 @dataclass(eq=False)
@@ -45,9 +42,7 @@ class Pool:
     bytecode: str
     idle: list[Worker] = field(default_factory=list)        # the last used at the end
     workers: set[Worker] = field(default_factory=set)
-    turns: deque[Worker] = field(default_factory=deque)     # the same
     limit: int = 1 << 30                                    # of workers, as far as is known
-    short: int = 0                                          # calls in a row that were short
     retired: bool = False
     complete: bool = False          # it has had all the workers that are to be kept for its version
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
@@ -269,7 +264,6 @@ class Processes:
         self._granted -= 1
         self._workers[worker] = pool
         pool.workers.add(worker)
-        pool.turns.append(worker)
         pool.complete = pool.complete or len(pool.workers) >= pool.version.provisioned > 0
         if self._tidying is None:
             self._tidy_later()
@@ -351,11 +345,6 @@ class Processes:
             if group.hold(worker.pid, worker.version.memory * MEGABYTE):
                 worker.group = group
 
-    def replied(self, worker: Worker, seconds: float) -> None:
-        """A worker has replied, after so long."""
-        pool = self._workers[worker]
-        pool.short = pool.short + 1 if seconds < SHORT else 0
-
     def freed(self, worker: Worker) -> None:
         """A worker has nothing more to do."""
         pool = self._workers[worker]
@@ -380,7 +369,6 @@ class Processes:
         if pool is None:
             return      # it ended before it was one of ours
         pool.workers.remove(worker)
-        pool.turns.remove(worker)
         if worker in pool.idle:
             pool.idle.remove(worker)
         if pool.retired and not pool.workers:
@@ -390,9 +378,6 @@ class Processes:
 
     def lasts(self, worker: Worker) -> None:
         """An invocation takes longer than most: from now on its memory and its output are looked at."""
-        pool = self._workers.get(worker)
-        if pool is not None:
-            pool.short = 0
         self._long.add(worker)
         if self._sampling is None:
             self._sampling = worker.loop.call_later(SAMPLE_EVERY, self._sample)

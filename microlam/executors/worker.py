@@ -39,7 +39,6 @@ class Keeper(Protocol):
     lasting: Lasting
 
     def started(self, worker: Worker) -> None: ...
-    def replied(self, worker: Worker, seconds: float) -> None: ...
     def freed(self, worker: Worker) -> None: ...
     def ended(self, worker: Worker) -> None: ...
     def lasts(self, worker: Worker) -> None: ...
@@ -287,7 +286,6 @@ class Worker:
         if end != self._log_position or dropped:
             output, dropped = self._output(end, dropped)
         self._settle(status, payload, duration=seconds, output=output, dropped=dropped)
-        self._keeper.replied(self, seconds)
         if self._behind:
             self._invocation, self._waiter = self._behind.popleft()
             self._begin()
@@ -299,11 +297,11 @@ class Worker:
         self._runtime, self._init = runtime.decode(), seconds
         self._runtime_name = f"Python {self._runtime}"
         self._init_output, _ = self._output(end, 0)
+        self._disarm()      # the import's time ends here, before a waiting invocation's begins
         if self._invocation is not None:
             self._begin()
             return
         self._cold = False
-        self._disarm()
         if self._warmed is not None and not self._warmed.done():
             self._warmed.set_result(None)
         if not self.over:
