@@ -12,18 +12,13 @@ from microlam.errors import Throttled
 class Line:
     """One function's: how many run, and who waits, first come first served."""
 
-    limit: int                  # how many may run
+    limit: int
     running: int = 0
-    capacity: int = 0           # how many the executor takes
-    counted: int = 0            # of them, so many hold one of the server's slots each
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
 
 class Admission:
-    """At most `server_limit` run at once, `limit` of one function; up to `line_limit` of a function wait, `patience` seconds each.
-
-    An executor may take more than run, to begin them without a pause: a function's `capacity`. Those beyond its limit hold no slot of the server.
-    """
+    """At most `server_limit` run at once, `limit` of one function; up to `line_limit` of a function wait, `patience` seconds each."""
 
     def __init__(self, *, server_limit: int, line_limit: int, patience: float) -> None:
         self.server_limit, self.line_limit, self.patience = server_limit, line_limit, patience
@@ -31,20 +26,21 @@ class Admission:
         self._lines: dict[str, Line] = {}
         self._blocked: dict[str, Line] = {}     # the lines in which somebody waits, longest first
 
-    def enter_nowait(self, arn: str, limit: int, capacity: int = 0) -> bool:
-        """Enter if there is room and nobody waits for it."""
+    def enter_nowait(self, arn: str, limit: int) -> bool:
+        """Take a slot if one is free and nobody waits for it."""
         line = self._lines.get(arn)
         if line is None:
             line = self._lines[arn] = Line(limit)
-        line.limit, line.capacity = limit, max(limit, capacity)
-        if line.waiting or not self._room(line):
+        line.limit = limit
+        if line.waiting or line.running >= limit or self.running >= self.server_limit:
             return False
-        self._take(line)
+        line.running += 1
+        self.running += 1
         return True
 
-    async def enter(self, arn: str, limit: int, capacity: int = 0, *, patient: bool = False) -> None:
-        """Wait until there is room; raise Throttled when the line is full or patience ends. A `patient` one waits as long as it takes."""
-        if self.enter_nowait(arn, limit, capacity):
+    async def enter(self, arn: str, limit: int, *, patient: bool = False) -> None:
+        """Wait for a slot; raise Throttled when the line is full or patience ends. A `patient` one waits as long as it takes."""
+        if self.enter_nowait(arn, limit):
             return
         line = self._lines[arn]
         if limit == 0 or (len(line.waiting) >= self.line_limit and not patient):
@@ -65,9 +61,7 @@ class Admission:
         """Give the slot back; whoever waits longest for what is now free has it."""
         line = self._lines[arn]
         line.running -= 1
-        if line.counted > line.running:
-            line.counted -= 1
-            self.running -= 1
+        self.running -= 1
         self._admit(arn, line)
         if self._blocked and self.running < self.server_limit:
             for other, blocked in list(self._blocked.items()):
@@ -80,20 +74,12 @@ class Admission:
         line = self._lines.get(arn)
         return len(line.waiting) if line else 0
 
-    def _room(self, line: Line) -> bool:
-        return self.running < self.server_limit if line.counted < line.limit else line.running < line.capacity
-
-    def _take(self, line: Line) -> None:
-        if line.counted < line.limit:
-            line.counted += 1
-            self.running += 1
-        line.running += 1
-
     def _admit(self, arn: str, line: Line) -> None:
-        while line.waiting and self._room(line):
+        while line.waiting and line.running < line.limit and self.running < self.server_limit:
             turn = line.waiting.popleft()
             if not turn.done():
-                self._take(line)
+                line.running += 1
+                self.running += 1
                 turn.set_result(None)
         if not line.waiting:
             self._blocked.pop(arn, None)

@@ -131,8 +131,8 @@ class Invoker:
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
         executor, key = self._executors[version.executor], invocation.key or invocation.id
         admission, limit = self._admission(version)
-        line, capacity = version.arn, executor.capacity(version, limit)
-        if version.provisioned or line in self._limits or not admission.enter_nowait(line, limit, capacity):
+        line = version.arn
+        if version.provisioned or line in self._limits or not admission.enter_nowait(line, executor.at_most(version, limit)):
             version, line = await self._enter(admission, version, limit, patient=patient)
         try:
             if self._store.full:
@@ -157,14 +157,12 @@ class Invoker:
         if version.provisioned and admission.enter_nowait(version.key, version.provisioned):
             return version, version.key
         version, reserved = version.on_demand, version.arn in self._limits
-        capacity = self._executors[version.executor].capacity(version, limit)
-        if reserved:
-            capacity = limit    # none beyond a reserve is even begun, and AWS keeps nobody waiting for one
-        if not admission.enter_nowait(version.arn, limit, capacity):
+        limit = self._executors[version.executor].at_most(version, limit)
+        if not admission.enter_nowait(version.arn, limit):
             if reserved and not patient:
-                raise ReserveUsedUp()
+                raise ReserveUsedUp()   # AWS keeps nobody waiting for one
             try:
-                await admission.enter(version.arn, limit, capacity, patient=patient)
+                await admission.enter(version.arn, limit, patient=patient)
             except Throttled:
                 raise (Throttled if version.concurrency is None else ReserveUsedUp)() from None
         return version, version.arn

@@ -44,8 +44,8 @@ class Executor(Protocol):
     async def run(self, version: Version, invocation: Invocation) -> Outcome:
         """Run it and say how it ended. Cancelled, it ends the handler too, where that can be done."""
 
-    def capacity(self, version: Version, limit: int) -> int:
-        """How many invocations of a version it takes at once where `limit` may run; the others must wait elsewhere."""
+    def at_most(self, version: Version, limit: int) -> int:
+        """How many invocations of a version it runs at once where the settings say `limit`."""
 
     async def warm(self, version: Version) -> Outcome | None:
         """Start one worker and import the handler; None when it waits warm, else how the import failed."""

@@ -103,7 +103,7 @@ class InProcess:
             if not loaded.running and loaded in self._leaving:
                 self._leaving[loaded].set()
 
-    def capacity(self, version: Version, limit: int) -> int:
+    def at_most(self, version: Version, limit: int) -> int:
         """As many as may run."""
         return limit
 

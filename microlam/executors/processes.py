@@ -42,7 +42,6 @@ class Pool:
     bytecode: str
     idle: list[Worker] = field(default_factory=list)        # the last used at the end
     workers: set[Worker] = field(default_factory=set)
-    limit: int = 1 << 30                                    # of workers, as far as is known
     retired: bool = False
     complete: bool = False          # it has had all the workers that are to be kept for its version
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
@@ -101,8 +100,9 @@ class Processes:
         """Run it in a worker of its version."""
         pool = self._pools.get(version.key) or self._open(version)
         while True:
-            worker = pool.idle.pop() if pool.idle else None
-            if worker is None:
+            if pool.idle:
+                worker = pool.idle.pop()
+            else:
                 try:
                     worker = await self._another(pool)
                 except OSError as error:
@@ -112,19 +112,14 @@ class Processes:
             except NeverBegun:
                 continue
             except asyncio.CancelledError:
-                if worker.runs(invocation):
-                    # Whatever it is doing, its reply would be taken for the next one's.
-                    self._discard(worker)
-                    self._serve_waiting()
+                # Whatever it is doing, its reply would be taken for the next one's.
+                self._discard(worker)
+                self._serve_waiting()
                 raise
 
-    def capacity(self, version: Version, limit: int) -> int:
-        """As many as may run."""
-        pool = self._pools.get(version.key)
-        if pool is None:
-            return 1 if self._is_debugged(version) else limit
-        pool.limit = limit = 1 if self._is_debugged(version) else limit
-        return limit
+    def at_most(self, version: Version, limit: int) -> int:
+        """As many as the settings say, but one where a debugger attaches."""
+        return 1 if self._is_debugged(version) else limit
 
     async def warm(self, version: Version) -> Outcome | None:
         """Start one more worker and import the handler."""
@@ -200,7 +195,7 @@ class Processes:
 
     async def _another(self, pool: Pool, *, new: bool = False) -> Worker:
         """A worker of this version that nobody uses: a new one, or the first that comes free."""
-        if not self._waiting and (new or not _full(pool)) and self._room(pool):
+        if not self._waiting and self._room(pool):
             self._granted += 1
             return await self._start(pool)
         waiting = Waiting(pool, new, asyncio.get_running_loop().create_future())
@@ -232,22 +227,17 @@ class Processes:
 
     def _serve_waiting(self) -> None:
         """Give what is free to those who wait, first come, first served: no version's callers can starve another's."""
-        passed_by = []
         while self._waiting:
             first = self._waiting[0]
-            if first.place.done():
-                pass
-            elif first.pool.idle and not first.new:
-                first.place.set_result(first.pool.idle.pop())
-            elif _full(first.pool) and not first.new:
-                passed_by.append(first)     # for one of its own to come free
-            elif self._room(first.pool):
-                self._granted += 1
-                first.place.set_result(None)
-            else:
-                break
+            if not first.place.done():
+                if first.pool.idle and not first.new:
+                    first.place.set_result(first.pool.idle.pop())
+                elif self._room(first.pool):
+                    self._granted += 1
+                    first.place.set_result(None)
+                else:
+                    return
             self._waiting.popleft()
-        self._waiting.extendleft(reversed(passed_by))
 
     async def _start(self, pool: Pool) -> Worker:
         """A new worker, in the place that was granted; it may be sent an invocation at once."""
@@ -447,11 +437,6 @@ class Processes:
                     replacing = asyncio.ensure_future(self.warm(pool.version))
                     self._replacing.add(replacing)
                     replacing.add_done_callback(self._replacing.discard)
-
-
-def _full(pool: Pool) -> bool:
-    """Whether it has as many workers as it may."""
-    return len(pool.workers) >= pool.limit
 
 
 def cannot_start(version: Version, invocation: Invocation | None, error: OSError) -> Outcome:

@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import tempfile
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -66,7 +65,6 @@ class Worker:
         self.since = datetime.now(UTC)
         self.idle_since = 0.0
         self.invocations = 0
-        self.load = 0                   # invocations it has been sent and not replied to
         self.peak = 0                   # most resident bytes
         self.group: Group | None = None # that the kernel holds its memory to, where it does
         self.over = False               # killed or ended: nothing more is to be sent
@@ -83,7 +81,6 @@ class Worker:
         self._invocation: Invocation | None = None
         self._waiter: asyncio.Future[Outcome] | None = None
         self._warmed: asyncio.Future[Outcome | None] | None = None
-        self._behind: deque[tuple[Invocation, asyncio.Future[Outcome]]] = deque()      # sent ahead, and not begun
         self._call: Call | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._began = self.loop.time()
@@ -114,18 +111,14 @@ class Worker:
         self._keeper.lasts(self)
 
     def invoke(self, invocation: Invocation) -> asyncio.Future[Outcome]:
-        """Send an invocation, which begins when those sent before have ended; the future has its outcome, or NeverBegun."""
+        """Send an invocation; the future has its outcome, or NeverBegun."""
         waiter: asyncio.Future[Outcome] = self.loop.create_future()
+        self._invocation, self._waiter = invocation, waiter
         if self.over:
             waiter.set_exception(NeverBegun())
             return waiter
-        self.load += 1
-        if self._invocation is not None:
-            self._behind.append((invocation, waiter))
-        else:
-            self._invocation, self._waiter = invocation, waiter
-            if self._ready:
-                self._begin()
+        if self._ready:
+            self._begin()
         head = f"{invocation.id}\n{invocation.invoked_arn}\n{invocation.client_context or ''}".encode()
         self._send(b"".join((REQUEST.pack(len(head), len(invocation.payload)), head, invocation.payload)))
         return waiter
@@ -143,10 +136,6 @@ class Worker:
         self._zygote.kill(self.place.number)
         # A process in the kernel's hands may be late; nobody waits for it longer than this.
         self._arm(self.loop.time() + GRACE, lambda: self.ended(None))
-
-    def runs(self, invocation: Invocation) -> bool:
-        """Whether this is the one that it has begun, or will begin first."""
-        return self._invocation is invocation
 
     @property
     def busy(self) -> bool:
@@ -169,7 +158,8 @@ class Worker:
 
     def _last(self) -> None:
         self._keeper.lasts(self)
-        self._arm(self._began + self.version.timeout, self._run_out_of_time)
+        if not self.over:
+            self._arm(self._began + self.version.timeout, self._run_out_of_time)
 
     def _run_out_of_time(self) -> None:
         if self.place.attached and self._is_held():
@@ -277,19 +267,16 @@ class Worker:
         return True
 
     def _reply(self, status: str, payload: bytes, seconds: float, end: int, dropped: int) -> None:
-        """The handler's reply, after so many seconds; the next invocation begins."""
+        """The handler's reply, after so many seconds."""
         if self._call is not None:
             self._call.over = True
-        if self._timer is not None:
+        if self._timer is not None and not self.over:      # one that is being killed has a time for that
             self._disarm()
         output = b""
         if end != self._log_position or dropped:
             output, dropped = self._output(end, dropped)
         self._settle(status, payload, duration=seconds, output=output, dropped=dropped)
-        if self._behind:
-            self._invocation, self._waiter = self._behind.popleft()
-            self._begin()
-        elif not self.over:
+        if not self.over:
             self._keeper.freed(self)
 
     def _become_ready(self, runtime: bytes, seconds: float, end: int) -> None:
@@ -337,14 +324,10 @@ class Worker:
         self._keeper.ended(self)
 
     def _give_up(self, status: int | None) -> None:
-        """Say how the invocation ended whose worker did; those sent ahead have never begun."""
-        # What was left unread need not be of the first one where others were sent after it: to run one twice is worse than to give one up.
-        begun = bool(self._behind) or not (self._ready and self._unread) or self._waiter is None or self._overdue
-        for waiter in (*(waiter for _, waiter in self._behind), *(() if begun else (self._waiter,))):
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(NeverBegun())
-        self._behind.clear()
-        if not begun:
+        """Say how the invocation ended whose worker did."""
+        if self._ready and self._unread and self._waiter is not None and not self._overdue:
+            if not self._waiter.done():
+                self._waiter.set_exception(NeverBegun())
             return
         id = self._invocation.id if self._invocation else new_id()
         output, dropped = self._output(os.fstat(self._log).st_size, 0)
@@ -380,7 +363,6 @@ class Worker:
             cold=self._cold, memory=self.peak, log_stream=self.place.log_stream, runtime=self._runtime_name,
         )
         self._invocation = self._waiter = None
-        self.load -= 1
         self._init_output = self._notice = b""
         self._cold = False
         self.invocations += 1

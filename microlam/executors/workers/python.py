@@ -90,7 +90,6 @@ class Worker:
         self.log = Log(log, configuration["log_limit"])
         self.pid = os.getpid()
         self.request_id = ""
-        self.received = b""     # and not yet begun
         self.context = context_of(configuration["context"], self.log.print)
         self.coroutines = Coroutines()
         self.call: Callable[[Any, Any], Any] = find_handler
@@ -162,16 +161,15 @@ class Worker:
             return fail(error, request_id, self.log_format, self.log.print)
 
     def next_request(self) -> tuple[bytes, bytes]:
-        # A small request comes whole with one call, and those that were sent ahead come with it.
-        received = self.received or self.link.recv(65536)
+        # The server sends the next request only after our reply: a small one comes whole with one call.
+        received = self.link.recv(65536)
         if len(received) < REQUEST.size:
             received += receive(self.link, REQUEST.size - len(received))
         head, payload = REQUEST.unpack_from(received)
-        begin, end = REQUEST.size + head, REQUEST.size + head + payload
-        if end > len(received):
-            received = b"".join([received, receive_long(self.link, end - len(received))])
-        self.received = received[end:]
-        return received[REQUEST.size:begin], received[begin:end]
+        missing = REQUEST.size + head + payload - len(received)
+        if missing:
+            received = b"".join([received, receive_long(self.link, missing)])
+        return received[REQUEST.size:REQUEST.size + head], received[REQUEST.size + head:]
 
     def send(self, kind: int, seconds: float, payload: bytes) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
