@@ -111,6 +111,22 @@ def returning(value: object) -> Handler:
 
 # ---- there and back --------------------------------------------------------------------------------------------------
 
+async def test_a_client_that_asks_on_and_on_and_never_reads_is_not_served_on_and_on() -> None:
+    peer = Peer({"GET /large": returning({"statusCode": 200, "body": "x" * 4_000_000}), "GET /small": returning("y")})
+    async with gateway(peer) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        writer.write(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
+        for _ in range(100):        # others are, meanwhile
+            assert (await client.ask("GET", "/small"))[0] == 200
+        begun = sum("/large" in invocation.summary for invocation in peer.invocations)
+        received = 0
+        while received < 20 * 4_000_000:
+            received += len(await asyncio.wait_for(reader.read(1 << 20), 20))
+        writer.close()
+    assert 0 < begun < 20
+    assert sum("/large" in invocation.summary for invocation in peer.invocations) == 20
+
+
 async def test_a_request_becomes_an_event_and_the_reply_a_response() -> None:
     peer = Peer({"POST /orders/{id}": echo})
     async with gateway(peer) as client:

@@ -29,6 +29,7 @@ class Written(web.StreamResponse):
         super().__init__(status=answer.status)
         self._answer, self._id = answer, id
         self._lasts = False
+        self._writer: AbstractStreamWriter | None = None
 
     @property
     def keep_alive(self) -> bool:
@@ -39,9 +40,10 @@ class Written(web.StreamResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
-        self._lasts = request.keep_alive
+        self._lasts, self._writer = request.keep_alive, request.writer
         answer, id = self._answer, self._id
-        head, dated = _head(answer.status, answer.headers, answer.cookies)
+        # Cookies are seldom the same twice.
+        head, dated = (_head.__wrapped__ if answer.cookies else _head)(answer.status, answer.headers, answer.cookies)
         date = "" if dated else _date(int(time()))
         length = "" if answer.status in (204, 304) else f"Content-Length: {len(answer.body)}\r\n"
         own = f"{date}{length}{_connection(request)}apigw-requestid: {id}\r\nx-amzn-RequestId: {id}\r\n\r\n"
@@ -49,10 +51,12 @@ class Written(web.StreamResponse):
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to write."""
+        """Nothing is left to write. A client that does not read what it gets is served no further, or its replies would gather here."""
+        if self._writer is not None:
+            await self._writer.drain()
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _head(status: int, headers: tuple[tuple[str, str], ...], cookies: tuple[str, ...]) -> tuple[bytes, bool]:
     """The first lines of a response, and whether they tell its date. Handlers answer with the same ones again and again."""
     said = {name.lower() for name, _ in headers}
