@@ -399,6 +399,10 @@ async def test_an_alias_is_weighed_promoted_and_taken_back_by_its_history(place:
     await place.post(f"{alias}/live/delete", {}, 200)
     await place.post(published, {}, 200)
     assert [version["number"] for version in (await place.get("/_microlam/functions/hello/versions.json"))["versions"]] == ["1"]
+    [deleted, *_] = (await place.get("/_microlam/functions/hello/changes.json"))["changes"]
+    assert (deleted["what"], deleted["revertable"]) == ("deleted", True)
+    await place.post(f"/_microlam/functions/hello/changes/{deleted['id']}/revert", {}, 200)
+    assert [version["number"] for version in (await place.get("/_microlam/functions/hello/versions.json"))["versions"]] == ["2", "1"]
 
 
 async def test_a_versions_numbers_are_of_the_last_day(place: Place) -> None:

@@ -145,7 +145,11 @@ async def test_changes_can_be_taken_back(functions: Functions) -> None:
     await revert(functions, arn, published, origin="admin")
     [deleted, *_] = await functions.changes(arn)
     assert (deleted.thing, deleted.what) == ("version", "deleted")
-    with pytest.raises(InvalidParameter, match="cannot be taken back"):
+    assert deleted.name not in [version.number for version in functions.versions(arn)]
+    await revert(functions, arn, deleted.id, origin="admin")
+    assert deleted.name in [version.number for version in functions.versions(arn)]
+    assert (await functions.current(arn, deleted.name)).number == deleted.name
+    with pytest.raises(InvalidParameter, match="is there"):
         await revert(functions, arn, deleted.id, origin="admin")
     with pytest.raises(InvalidParameter, match="no change"):
         await revert(functions, arn, "nothing", origin="admin")

@@ -39,7 +39,7 @@ def revertable(change: Change) -> bool:
     """Whether there is a verb that takes this back."""
     match change.thing:
         case "version":
-            return change.what == "published"
+            return change.what in ("published", "deleted")
         case "function":
             return change.before is not None and change.after is not None
         case thing:

@@ -18,6 +18,8 @@ async def revert(functions: Functions, arn: str, id: str, *, origin: str) -> Non
             await _revert_alias(functions, arn, change.name, before, origin)
         case "version" if change.what == "published":
             await functions.delete_version(arn, change.name, origin=origin)
+        case "version" if before:
+            await functions.restore_version(arn, change.name, before, origin=origin)
         case "concurrency":
             await functions.concurrency.reserve(arn, before.get("reserved"), origin=origin)
         case "provision" if before:

@@ -88,7 +88,8 @@ class Shelves:
         """The hashes of all code that is still of use: what runs, and what the history can go back to."""
         snapshots = [snapshot for shelf in self.by_arn.values() for snapshot in (shelf.latest, *shelf.versions.values()) if snapshot]
         changes = [documents.read_change(document) for document in await self._store.documents("change")]
-        replaced = [change.before["sha256"] for change in changes if change.before and "sha256" in change.before and change.after]
+        replaced = [change.before["sha256"] for change in changes
+                    if change.before and "sha256" in change.before and (change.after or change.thing == "version")]
         return {*(snapshot.sha256 for snapshot in snapshots), *replaced}
 
     # ---- changes -------------------------------------------------------------------------------------------------

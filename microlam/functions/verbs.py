@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 
 from microlam.archives import Archive, folder_around
-from microlam.errors import AliasExists, BadArchive, FunctionExists, FunctionNotFound, MicrolamError, PreconditionFailed, VersionInUse
+from microlam.errors import AliasExists, BadArchive, FunctionExists, FunctionNotFound, InvalidParameter, MicrolamError, PreconditionFailed, VersionInUse
 from microlam.functions import documents, rules
 from microlam.functions.registry import Registry
 from microlam.functions.shelves import Shelf, previous
 from microlam.functions.snapshot import ACTIVE, CREATING, UPDATING, Snapshot, difference, plain
 from microlam.model import LATEST, Alias, Version, new_id
+from microlam.store import Document
 
 
 class Functions(Registry):
@@ -218,6 +219,22 @@ class Functions(Registry):
             ended = [version for version in (shelf.loaded.pop(number, None), shelf.kept_warm.pop((number, number), None)) if version]
         self.concurrency.settle(shelf)
         await self._forget(arn, number, *ended)
+
+    async def restore_version(self, arn: str, number: str, before: Mapping[str, object], *, origin: str) -> Snapshot:
+        """Have a deleted version back, just as it was; `before` is what the history tells of it."""
+        shelf = self._shelves.of(arn)
+        async with shelf.lock:
+            snapshot = documents.read_snapshot(Document(kind="version", owner=arn, name=number, body=before))
+            if arn not in self:
+                raise FunctionNotFound(arn=arn)
+            if number in shelf.versions:
+                raise InvalidParameter(reason=f"Version {number} of {snapshot.name} is there.")
+            if self.zip(snapshot.sha256) is None:
+                raise InvalidParameter(reason=f"The code of version {number} of {snapshot.name} is not kept any more. Publish it again.")
+            entry = self._shelves.entry(arn, "restored", "version", number, origin=origin, after=plain(snapshot))
+            await self._shelves.commit(entry, [documents.of_version(snapshot)])
+            shelf.versions[number] = snapshot
+        return snapshot
 
     async def _forget(self, arn: str, qualifier: str | None, *versions: Version) -> None:
         for version in versions:
