@@ -15,18 +15,15 @@ class Hook(Generic[Facts]):
     """Those who listen to one thing. Called with another it listens too, so it is a decorator: `@lam.on_failure`."""
 
     def __init__(self) -> None:
-        self._listeners: list[Callable[Facts, Awaitable[object]]] = []
+        self.listeners: list[Callable[Facts, Awaitable[object]]] = []
 
     def __call__(self, listener: Callable[Facts, Awaitable[object]]) -> Callable[Facts, Awaitable[object]]:
-        self._listeners.append(listener)
+        self.listeners.append(listener)
         return listener
-
-    def __bool__(self) -> bool:
-        return bool(self._listeners)
 
     async def tell(self, *facts: Facts.args, **named: Facts.kwargs) -> None:
         """Tell all of them, one after the other."""
-        for listener in self._listeners:
+        for listener in self.listeners:
             try:
                 await listener(*facts, **named)
             except Exception:

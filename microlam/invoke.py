@@ -116,28 +116,32 @@ class Invoker:
             await self._tell(invocation, outcome)
             raise
         self._store.put(invocation, outcome)
-        await self._tell(invocation, outcome)
+        for ended in self.ended:
+            ended(invocation, outcome)
+        if self._after.listeners or self._on_failure.listeners:
+            await self._tell_hooks(invocation, outcome)
         return outcome
 
     async def _tell(self, invocation: Invocation, outcome: Outcome) -> None:
         """Tell everybody how one ended."""
         for ended in self.ended:
             ended(invocation, outcome)
-        if self._after:
-            await self._after.tell(invocation, outcome)
-        if self._on_failure and not outcome.ok:
+        await self._tell_hooks(invocation, outcome)
+
+    async def _tell_hooks(self, invocation: Invocation, outcome: Outcome) -> None:
+        await self._after.tell(invocation, outcome)
+        if not outcome.ok:
             await self._on_failure.tell(invocation, outcome)
 
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
-        executor, key = self._executors[version.executor], invocation.key or invocation.id
+        executor, key, line = self._executors[version.executor], invocation.key or invocation.id, version.arn
         admission, limit = self._admission(version)
-        line = version.arn
         if version.provisioned or line in self._limits or not admission.enter_nowait(line, executor.at_most(version, limit)):
             version, line = await self._enter(admission, version, limit, patient=patient)
         try:
             if self._store.full:
                 await self._store.room()
-            if self._before:
+            if self._before.listeners:
                 await self._before.tell(invocation)
             self._running[key] = Running(invocation, version, monotonic())
             return await executor.run(version, invocation)

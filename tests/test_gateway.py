@@ -34,6 +34,9 @@ class Peer:
     def routes(self) -> RouteTable:
         return RouteTable(Trigger(target=function_arn(f"f{n}"), when=parse_route(route)) for n, route in enumerate(self.handlers))
 
+    def ready(self, arn: str, qualifier: str | None = None) -> Version | None:
+        return None
+
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
         if self.gone:
             raise FunctionNotFound(arn=arn)

@@ -90,20 +90,20 @@ def v2_event(facts: HttpFacts, match: Match, *, stage: str = "$default", prefix:
         "requestId": facts.request_id,
         "routeKey": match.route_key,
         "stage": stage,
-        "time": _request_time(int(seconds)),
+        "time": request_time(int(seconds)).decode(),
         "timeEpoch": int(seconds * 1000),
     }
     if match.path_parameters:
         event["pathParameters"] = match.path_parameters
     encoded = False
     if facts.body:
-        event["body"], encoded = _body(facts.body, headers.get("content-type", ""))
+        event["body"], encoded = body_of(facts.body, headers.get("content-type", ""))
     event["isBase64Encoded"] = encoded
     return event
 
 
-def event_bytes(event: Mapping[str, object]) -> bytes:
-    """An event as JSON; bytes of a request that were not UTF-8 become U+FFFD."""
+def event_bytes(event: object) -> bytes:
+    """An event, or a part of one, as JSON; bytes of a request that were not UTF-8 become U+FFFD."""
     try:
         return orjson.dumps(event)
     except orjson.JSONEncodeError:
@@ -150,7 +150,7 @@ def _query_parameters(query: str) -> dict[str, str]:
     return parameters
 
 
-def _body(body: bytes, content_type: str) -> tuple[str, bool]:
+def body_of(body: bytes, content_type: str) -> tuple[str, bool]:
     """The body as the event carries it, and whether that is base64."""
     if not body:
         return "", False
@@ -173,10 +173,10 @@ def _host_parts(host: str) -> tuple[str, str, str]:
 
 
 @lru_cache(maxsize=4)
-def _request_time(seconds: int) -> str:
+def request_time(seconds: int) -> bytes:
     """`12/Mar/2020:19:03:58 +0000`, whatever the locale."""
     moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment.day:02}/{_MONTHS[moment.month - 1]}/{moment.year}:{moment:%H:%M:%S} +0000"
+    return f"{moment.day:02}/{_MONTHS[moment.month - 1]}/{moment.year}:{moment:%H:%M:%S} +0000".encode()
 
 
 # ---- out -------------------------------------------------------------------------------------------------------------
@@ -200,14 +200,14 @@ class Malformed:
 
 def summary(invocation: Invocation, outcome: Outcome) -> str:
     """What an HTTP invocation was, in words: `POST /orders → 201`."""
-    if outcome.status == "throttled":
-        return f"{invocation.summary} → 503"
+    if outcome.status != "succeeded":
+        return f"{invocation.summary} → {503 if outcome.status == 'throttled' else 500}"
     # The value is parsed once and kept; what is too large to be parsed for a word goes without.
-    if not outcome.ok or len(outcome.payload) > 65_536:
-        return invocation.summary if outcome.ok else f"{invocation.summary} → 500"
+    if len(outcome.payload) > 65_536:
+        return invocation.summary
     value = outcome.value
     status = value.get("statusCode") if isinstance(value, dict) else None
-    known = 200 if status is None else status if isinstance(status, int | str) and len(str(status)) == 3 else 500
+    known = 200 if status is None else status if isinstance(status, (int, str)) and len(str(status)) == 3 else 500
     return f"{invocation.summary} → {known}"
 
 
@@ -234,18 +234,16 @@ def _encoded(text: str) -> bytes:
 
 
 def _explicit(value: Mapping[str, object]) -> HttpReply:
-    status = _status(value["statusCode"])
-    headers = _reply_headers(value) if value.get("headers") or value.get("multiValueHeaders") else []
-    cookies = value.get("cookies") or []
-    if not isinstance(cookies, list):
-        raise _NotAReplyError("cookies is not a list of strings.")
+    status, cookies = value["statusCode"], value.get("cookies")
+    if type(status) is not int or not 200 <= status <= 599:
+        status = _status(status)
+    headers, typed = _reply_headers(value)
     body = _reply_body(value)
     if status in (204, 205, 304):
         body = b""
-    elif body and not any(name.lower() == "content-type" for name, _ in headers):
+    elif body and not typed:
         headers.append(("content-type", "text/plain; charset=utf-8"))  # What HTTP APIs answer; REST APIs say application/json.
-    sent = tuple([_sendable("A cookie", cookie) for cookie in cookies]) if cookies else ()
-    return HttpReply(status=status, headers=tuple(headers), cookies=sent, body=body)
+    return HttpReply(status=status, headers=tuple(headers), cookies=_cookies(cookies) if cookies else (), body=body)
 
 
 def _status(value: object) -> int:
@@ -257,16 +255,28 @@ def _status(value: object) -> int:
     return value
 
 
-def _reply_headers(value: Mapping[str, object]) -> list[tuple[str, str]]:
-    """`headers`, then `multiValueHeaders`, which replace those of their name; what the connection needs is ours to say."""
+def _cookies(cookies: object) -> tuple[str, ...]:
+    if not isinstance(cookies, list):
+        raise _NotAReplyError("cookies is not a list of strings.")
+    return tuple([_sendable("A cookie", cookie) for cookie in cookies])
+
+
+def _reply_headers(value: Mapping[str, object]) -> tuple[list[tuple[str, str]], bool]:
+    """`headers`, then `multiValueHeaders`, which replace those of their name, and whether one is the content's type.
+
+    What the connection needs is ours to say.
+    """
     single, several = value.get("headers") or {}, value.get("multiValueHeaders") or {}
     if not isinstance(single, dict) or not isinstance(several, dict):
         raise _NotAReplyError("headers is not an object.")
-    pairs = _merged(single, several) if several else single.items()
-    return [
-        (_name(name), _sendable(f"Header {name}", item)) for name, item in pairs
-        if item is not None and name.lower() not in _OURS
-    ]
+    headers, typed = [], False
+    for name, item in _merged(single, several) if several else single.items():
+        lower = _lower(name)
+        if item is not None and lower not in _OURS:
+            # Nearly all are, and to look whether all of a text can be printed is quick.
+            headers.append((name, item.strip() if isinstance(item, str) and item.isprintable() else _sendable(f"Header {name}", item)))
+            typed = typed or lower == "content-type"
+    return headers, typed
 
 
 def _merged(single: Mapping[str, object], several: Mapping[str, object]) -> Iterator[tuple[str, object]]:
@@ -279,10 +289,12 @@ def _merged(single: Mapping[str, object], several: Mapping[str, object]) -> Iter
 
 
 @lru_cache(maxsize=1024)
-def _name(name: str) -> str:
-    if not _TOKEN.fullmatch(name):
+def _lower(name: str) -> str:
+    """A header's name in lower case."""
+    lower = name.lower()
+    if lower not in _OURS and not _TOKEN.fullmatch(name):
         raise _NotAReplyError(f"{json.dumps(name)} is not a header's name.")
-    return name
+    return lower
 
 
 def _sendable(what: str, value: object) -> str:

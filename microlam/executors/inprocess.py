@@ -6,7 +6,6 @@ overruns its time can only be abandoned, and a crash is the host's crash.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import itertools
 import json
@@ -19,15 +18,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import orjson
+
 from microlam.executors import Credentials, ExecutorStatistics, WorkerStatistics, logs, variables
 from microlam.executors.capture import Output, capture, current
 from microlam.executors.environment import context_of, environment_of, new_log_stream
-from microlam.executors.lasting import Call, Lasting
 from microlam.executors.namespaces import Namespace
 from microlam.executors.threads import Settled, Threads
 from microlam.executors.workers import handler as runtime
 from microlam.executors.workers.frames import SUCCEEDED
 from microlam.executors.workers.python import RSS_UNIT
+from microlam.lasting import LONG, Call, Lasting
 from microlam.model import Invocation, Outcome, Version, new_id
 
 Handler = Callable[..., object]
@@ -63,6 +64,58 @@ class NotLoaded(Exception):
         self.error, self.output, self.seconds = error, output, seconds
 
 
+class Raised(Exception):
+    """What a handler on a thread raised, carried past the coroutines in between: some exceptions mean something to them."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Limit:
+    """The time that an invocation has: when it is over, the task that waits for it is cancelled. asyncio's own needs two coroutines more."""
+
+    __slots__ = ("_loop", "_seconds", "_task", "_timer", "_wishes", "began", "call", "expired")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        task = asyncio.current_task(loop)
+        assert task is not None
+        self._loop, self._seconds, self._task, self._wishes = loop, seconds, task, task.cancelling()
+        self._timer: asyncio.TimerHandle | None = None
+        self.began = loop.time()
+        self.call: Call | None = None
+        self.expired = False
+
+    def watch(self) -> None:
+        """The invocation lasts: from now on there is a timer."""
+        self._timer = self._loop.call_at(self.began + self._seconds, self._expire)
+
+    def forget(self) -> None:
+        """Let an invocation that has come to a breakpoint take what time it likes. From any thread."""
+        if self.call is not None:
+            self.call.over = True
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def is_callers_wish(self) -> bool:
+        """Whether it is the caller who has cancelled the task."""
+        return self._task.cancelling() > self._wishes + self.expired
+
+    def end(self) -> None:
+        """The invocation is over."""
+        if self._timer is not None:
+            self._stop()
+        if self.expired:
+            self._task.uncancel()
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._task.cancel()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 class InProcess:
     """Runs versions in the host's process; imported handlers have the environment variables that a worker of their own would have."""
 
@@ -74,7 +127,7 @@ class InProcess:
         self._locks: dict[str, asyncio.Lock] = {}
         self._leaving: dict[Loaded, asyncio.Event] = {}
         self._threads = Threads()
-        self._lasting: Lasting | None = None
+        self._lasting = Lasting(LONG)
         self._ran = False
         self._letting_go: asyncio.TimerHandle | None = None
         self._closed = False
@@ -144,8 +197,7 @@ class InProcess:
         if not self._closed:
             self._closed = True
             variables.leave()
-        if self._lasting is not None:
-            self._lasting.close()
+        self._lasting.close()
         if self._letting_go is not None:
             self._letting_go.cancel()
             self._letting_go = None
@@ -233,31 +285,43 @@ class InProcess:
 
     async def _attempt(self, loaded: Loaded, invocation: Invocation, output: Output) -> tuple[str, bytes, str, str]:
         """Call the handler; status and payload, and what the platform has to say if it ended badly."""
-        version, id = loaded.version, invocation.id
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        limit = asyncio.timeout(None)
+        version, loop = loaded.version, asyncio.get_running_loop()
         self._hold_output(loop)
-        call = self._lasting_of(loop).begin(began, lambda: limit.reschedule(began + version.timeout))
-        output.stopped = lambda: _forget_limit(loop, limit, call)
+        limit = Limit(loop, version.timeout)
+        call = limit.call = self._lasting.begin(loop, limit.began, limit.watch)
+        output.stopped = limit.forget
+        token, seen = current.set((output, version.log_format)), variables.current.set(loaded.variables)
         try:
-            async with limit:
-                result, raised = await self._call(loaded, invocation, output)
-            if raised is not None:
-                return self._raised(loaded, invocation, output, raised)
-            if not limit.expired():     # else it would not be cancelled, but took its time
+            context = loaded.make_context(invocation.id, invocation.invoked_arn, invocation.client_context or "", version.timeout)
+            # An HTTP event is our own work, and orjson reads it as json does, in a third of the time; others may hold numbers beyond 64 bits.
+            event = orjson.loads(invocation.payload) if invocation.cause == "http" else runtime.read_event(invocation.payload)
+            if loaded.on_loop:
+                result = await loaded.call(event, context)  # type: ignore[misc]  # on_loop says it can be awaited
+            else:
+                result = await self._on_thread(loaded.call, event, context)
+            if not limit.expired:       # else it would not be cancelled, but took its time
                 kind, payload = runtime.finish(result)
                 return ("succeeded" if kind == SUCCEEDED else "failed"), payload, "", ""
         except BaseException as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise       # the caller's wish, not the handler's doing
-            if not limit.expired():
+            if isinstance(error, Raised):
+                error = error.error
+            elif isinstance(error, asyncio.CancelledError) and limit.is_callers_wish():
+                raise
+            if not limit.expired:
                 return self._raised(loaded, invocation, output, error)
         finally:
             call.over = True
-        sentence = logs.timeout_sentence(id, version.timeout)
+            limit.end()
+            variables.current.reset(seen)
+            current.reset(token)
+        sentence = logs.timeout_sentence(invocation.id, version.timeout)
         return "timed_out", logs.platform_error("Sandbox.Timedout", sentence), "Sandbox.Timedout", sentence
+
+    async def _on_thread(self, call: Handler, event: object, context: object) -> object:
+        result, error = await self._threads.run(lambda: call(event, context))
+        if error is not None:
+            raise Raised(error)     # itself it might not pass through a coroutine: StopIteration
+        return await result if isinstance(result, Awaitable) else result
 
     @staticmethod
     def _raised(loaded: Loaded, invocation: Invocation, output: Output, error: BaseException) -> tuple[str, bytes, str, str]:
@@ -283,11 +347,6 @@ class InProcess:
 
     # ---- around each invocation ---------------------------------------------------------------------------------
 
-    def _lasting_of(self, loop: asyncio.AbstractEventLoop) -> Lasting:
-        if self._lasting is None:
-            self._lasting = Lasting(loop)
-        return self._lasting
-
     def _hold_output(self, loop: asyncio.AbstractEventLoop) -> None:
         """See to it that what handlers print is theirs: from the first invocation until none has run for a moment."""
         self._ran = True
@@ -305,16 +364,6 @@ class InProcess:
         else:
             self._letting_go = None
             capture.leave()
-
-
-def _forget_limit(loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout, call: Call) -> None:
-    """Let an invocation that has come to a breakpoint take what time it likes from now on."""
-    def forget() -> None:
-        with contextlib.suppress(RuntimeError):     # it has just run out
-            limit.reschedule(None)
-
-    call.over = True
-    loop.call_soon_threadsafe(forget)
 
 
 def print_to_log(text: str) -> None:

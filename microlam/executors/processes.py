@@ -19,10 +19,10 @@ from microlam.executors.cgroups import Group, find_groups
 from microlam.executors.debugging import Debugging
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
 from microlam.executors.interpreters import Interpreter, Interpreters
-from microlam.executors.lasting import Lasting
 from microlam.executors.scratch import Scratch
 from microlam.executors.worker import NeverBegun, Place, Worker
 from microlam.executors.zygotes import Zygote
+from microlam.lasting import LONG, Lasting
 from microlam.model import Invocation, Outcome, Version, new_id
 
 SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
@@ -72,7 +72,7 @@ class Processes:
         self._scratch = Scratch(scratch)
         self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
         self._limit, self._idle, self._log_limit = limit, idle, log_limit
-        self.lasting = Lasting(asyncio.get_running_loop())
+        self.lasting = Lasting(LONG)
         self._mend = mend                                   # have the code in a folder be what it was, before a worker starts from it
         self._interpreters = interpreters or Interpreters()     # that knows none but the server's own
         self._debugging = debugging

@@ -18,9 +18,9 @@ from typing import Protocol
 
 from microlam.executors import WorkerStatistics, logs
 from microlam.executors.cgroups import Group
-from microlam.executors.lasting import Call, Lasting
 from microlam.executors.workers.frames import CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.zygotes import Zygote
+from microlam.lasting import Call, Lasting
 from microlam.model import Invocation, Outcome, Version, new_id
 
 INIT_TIMEOUT = 10.0     # seconds an import may take; Lambda's
@@ -154,7 +154,7 @@ class Worker:
         """Execution begins now: so does the time it has."""
         self._began = self.loop.time()
         self._began_at = datetime.now(UTC)
-        self._call = self._keeper.lasting.begin(self._began, self._last)
+        self._call = self._keeper.lasting.begin(self.loop, self._began, self._last)
 
     def _last(self) -> None:
         self._keeper.lasts(self)

@@ -120,6 +120,11 @@ class FolderFunctions:
 
     # ---- which code --------------------------------------------------------------------------------------------------
 
+    def ready(self, arn: str) -> Version | None:
+        """The version of what the files hold now, where that is known."""
+        live = self._live.get(arn)
+        return live.good if live is not None and live.good is not None and live.unchanged() else None
+
     async def current(self, arn: str) -> Version:
         """The version of what the files hold now, once it has been imported; the last good one while that fails."""
         live = self._live.get(arn)
@@ -146,8 +151,8 @@ class FolderFunctions:
 
     def ended(self, invocation: Invocation, outcome: Outcome) -> None:
         """Take note of how the first import of a version went: a request's own worker did it, nobody else heard."""
-        live = self._live.get(invocation.arn)
-        if live is None or live.good is None or live.good is not live.latest or not outcome.cold or outcome.version != LATEST:
+        live = self._live.get(invocation.arn) if outcome.cold else None
+        if live is None or live.good is None or live.good is not live.latest or outcome.version != LATEST:
             return
         error = outcome.error
         if error is not None and (error.get("errorType") in _IMPORT_ERRORS or outcome.init is None):

@@ -103,6 +103,10 @@ class Registry:
 
     # ---- which code --------------------------------------------------------------------------------------------------
 
+    def ready(self, arn: str, qualifier: str | None = None) -> Version | None:
+        """The same as `current`, where nothing need be waited for: the folder's functions whose files are what they were."""
+        return self._folder.ready(arn) if qualifier is None else None
+
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
         """The version that an invocation by this name gets now. Asked for every invocation: what is loaded costs a look-up."""
         if qualifier is None or qualifier == LATEST:

@@ -13,14 +13,17 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from microlam.clock import Clock, SystemClock
 from microlam.errors import NotFound, RequestTooLarge, Throttled
-from microlam.events.http import HttpFacts, HttpReply, Malformed, event_bytes, reply, split_target, v2_event
+from microlam.events.http import HttpFacts, HttpReply, Malformed, reply, split_target
+from microlam.events.template import Template
 from microlam.gateway.body import read_body
 from microlam.gateway.replies import identified, message, response
 from microlam.guard import is_loopback, loopback_host
 from microlam.model import SYNC_PAYLOAD_LIMIT, Invocation, Outcome, Version, new_id
-from microlam.routes import Match, RouteTable
+from microlam.routes import RouteTable
 
 BODY_LIMIT = 10 * 1024 * 1024
+TEMPLATES = 256             # kept, of no more than so many bytes each
+TEMPLATE_LIMIT = 4096
 
 # Draws the page a browser gets for a failed invocation; the third is why its reply was refused, None where the handler itself failed.
 ErrorPage = Callable[[Outcome, Invocation, str | None], str]
@@ -37,6 +40,7 @@ _PAGE_HEADERS = {
 class Functions(Protocol):
     """What the gateway asks of the functions."""
 
+    def ready(self, arn: str, qualifier: str | None = None) -> Version | None: ...
     async def current(self, arn: str, qualifier: str | None = None) -> Version: ...
 
 
@@ -74,6 +78,8 @@ class Gateway:
         self.deadline = deadline
         self.cancelling = cancelling
         self._finishing: set[asyncio.Task[Outcome]] = set()
+        self._templates: dict[tuple[object, ...], Template] = {}
+        self._routes: RouteTable | None = None      # that the templates were made by
 
     def wants(self, request: web.BaseRequest) -> bool:
         """Whether a request is under the prefix."""
@@ -81,53 +87,65 @@ class Gateway:
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, start to end."""
-        try:
-            body = await read_body(request, limit=BODY_LIMIT, silence=self.silence, deadline=self.deadline)
-        except RequestTooLarge:
-            return message(413, "Request Entity Too Large", close=True)
-        except TimeoutError:
-            return message(408, "Request Timeout", close=True)
-        except web.RequestPayloadError:
-            return message(400, "Bad Request", close=True)
-        path, query = split_target(request.raw_path)
-        path = path.removeprefix(self.prefix) or "/"
-        match = self.triggers.routes.match(request.method, path)
-        if match is None:
+        body = b""
+        if request.body_exists:
+            try:
+                body = await read_body(request, limit=BODY_LIMIT, silence=self.silence, deadline=self.deadline)
+            except RequestTooLarge:
+                return message(413, "Request Entity Too Large", close=True)
+            except TimeoutError:
+                return message(408, "Request Timeout", close=True)
+            except web.RequestPayloadError:
+                return message(400, "Bad Request", close=True)
+        template = self._template(request)
+        if template is None:
             return message(404, "Not Found")
-        invocation = self._invocation(request, match, path, query, body)
-        if len(invocation.payload) > SYNC_PAYLOAD_LIMIT:
+        id, now, match = new_id(), self.clock.now(), template.match
+        payload = template.event(id, now, body)
+        if len(payload) > SYNC_PAYLOAD_LIMIT:
             return message(413, "Request Entity Too Large")
-        return await self._answer(request, match, invocation)
-
-    def _invocation(self, request: web.BaseRequest, match: Match, path: str, query: str, body: bytes) -> Invocation:
-        id, now = new_id(), self.clock.now()
-        headers = request.headers
-        facts = HttpFacts(
-            method=request.method, path=path, query=query, headers=headers.items(), body=body, source_ip=_source_ip(request),
-            protocol=_PROTOCOLS.get(request.version, "HTTP/1.1"), scheme=request.scheme, host=headers.get(hdrs.HOST, "localhost"),
-            time=now, request_id=id,
+        invocation = Invocation(
+            id=id, arn=match.arn, qualifier=match.qualifier, payload=payload, cause="http", queued_at=now, summary=template.summary,
         )
-        payload = event_bytes(v2_event(facts, match, prefix=self.prefix))
-        return Invocation(
-            id=id, arn=match.arn, qualifier=match.qualifier, payload=payload, cause="http", queued_at=now, summary=_summary(request.method, path),
-        )
-
-    async def _answer(self, request: web.BaseRequest, match: Match, invocation: Invocation) -> web.StreamResponse:
         try:
-            version = await self.functions.current(match.arn, match.qualifier)
-            outcome = await self._invoke(version, invocation)
+            version = self.functions.ready(match.arn, match.qualifier) or await self.functions.current(match.arn, match.qualifier)
+            outcome = await (self._invoke(version, invocation) if self.cancelling else self.invoker.invoke(version, invocation))
         except Throttled:
-            return message(503, "Service Unavailable", id=invocation.id)
+            return message(503, "Service Unavailable", id=id)
         except NotFound:  # The function, or the alias, went after the table was read.
-            return message(500, "Internal Server Error", id=invocation.id)
+            return message(500, "Internal Server Error", id=id)
         answer = reply(outcome) if outcome.ok else None
         if isinstance(answer, HttpReply):
-            return response(request, answer, invocation.id)
+            return response(request, answer, id)
         return self._failure(request, outcome, invocation, answer)
 
+    def _template(self, request: web.BaseRequest) -> Template | None:
+        """The event of requests like this one, and what is known of them; None where no route leads anywhere."""
+        routes = self.triggers.routes
+        if routes is not self._routes or len(self._templates) > TEMPLATES:
+            self._routes, self._templates = routes, {}
+        alike = (request.method, request.raw_path, request.raw_headers, request.remote, request.version, request.scheme)
+        return self._templates.get(alike) or self._new_template(request, routes, alike)
+
+    def _new_template(self, request: web.BaseRequest, routes: RouteTable, alike: tuple[object, ...]) -> Template | None:
+        path, query = split_target(request.raw_path)
+        path = path.removeprefix(self.prefix) or "/"
+        match = routes.match(request.method, path)
+        if match is None:
+            return None
+        headers = request.headers
+        facts = HttpFacts(
+            method=request.method, path=path, query=query, headers=headers.items(), source_ip=_source_ip(request),
+            protocol=_PROTOCOLS.get(request.version, "HTTP/1.1"), scheme=request.scheme, host=headers.get(hdrs.HOST, "localhost"),
+            time=self.clock.now(), request_id="",
+        )
+        template = Template(facts, match, _summary(request.method, path), prefix=self.prefix)
+        if template.size <= TEMPLATE_LIMIT:
+            self._templates[alike] = template
+        return template
+
     async def _invoke(self, version: Version, invocation: Invocation) -> Outcome:
-        if not self.cancelling:
-            return await self.invoker.invoke(version, invocation)
+        """Invoke it, and let it finish though the client leaves."""
         task = asyncio.ensure_future(self.invoker.invoke(version, invocation))
         self._finishing.add(task)  # The loop itself keeps only a weak reference.
         task.add_done_callback(self._finishing.discard)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from time import time
 
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import SERVER_SOFTWARE
 from multidict import CIMultiDict
@@ -26,10 +26,10 @@ class Written(web.StreamResponse):
     """
 
     def __init__(self, answer: HttpReply, id: str) -> None:
-        super().__init__(status=answer.status)
+        # Not aiohttp's own __init__: the headers and cookies that it would make room for are written already.
         self._answer, self._id = answer, id
         self._lasts = False
-        self._writer: AbstractStreamWriter | None = None
+        self._unread: AbstractStreamWriter | None = None
 
     @property
     def keep_alive(self) -> bool:
@@ -40,31 +40,36 @@ class Written(web.StreamResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
-        self._lasts, self._writer = request.keep_alive, request.writer
-        answer, id = self._answer, self._id
+        answer, id = self._answer, self._id.encode()
+        self._lasts = request.keep_alive
         # Cookies are seldom the same twice.
-        head, dated = (_head.__wrapped__ if answer.cookies else _head)(answer.status, answer.headers, answer.cookies)
-        date = "" if dated else _date(int(time()))
-        length = "" if answer.status in (204, 304) else f"Content-Length: {len(answer.body)}\r\n"
-        own = f"{date}{length}{_connection(request)}apigw-requestid: {id}\r\nx-amzn-RequestId: {id}\r\n\r\n"
-        transport.write(b"".join((head, own.encode(), b"" if request.method == "HEAD" else answer.body)))
+        head = (_head.__wrapped__ if answer.cookies else _head)(
+            answer.status, answer.headers, answer.cookies, int(time()), _connection(self._lasts, request.version),
+        )
+        length = b"" if answer.status in (204, 304) else b"Content-Length: %d\r\n" % len(answer.body)
+        body = b"" if request.method == "HEAD" else answer.body
+        transport.write(b"%b%bapigw-requestid: %b\r\nx-amzn-RequestId: %b\r\n\r\n%b" % (head, length, id, id, body))
+        if transport.get_write_buffer_size():
+            self._unread = request.writer
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write. A client that does not read what it gets is served no further, or its replies would gather here."""
-        if self._writer is not None:
-            await self._writer.drain()
+        if self._unread is not None:
+            await self._unread.drain()
 
 
 @lru_cache(maxsize=64)
-def _head(status: int, headers: tuple[tuple[str, str], ...], cookies: tuple[str, ...]) -> tuple[bytes, bool]:
-    """The first lines of a response, and whether they tell its date. Handlers answer with the same ones again and again."""
+def _head(status: int, headers: tuple[tuple[str, str], ...], cookies: tuple[str, ...], now: int, connection: str) -> bytes:
+    """The first lines of a response. Handlers answer with the same ones again and again."""
     said = {name.lower() for name, _ in headers}
     lines = [f"HTTP/1.1 {status} {_reason(status)}"]
     lines += [f"{name}: {value}" for name, value in headers if name.lower() not in _OURS]
     lines += [f"Set-Cookie: {cookie}" for cookie in cookies]
     lines += [] if "server" in said else [f"Server: {SERVER_SOFTWARE}"]
-    return ("\r\n".join(lines) + "\r\n").encode(), "date" in said
+    lines += [] if "date" in said else [f"Date: {formatdate(now, usegmt=True)}"]
+    lines += [f"Connection: {connection}"] if connection else []
+    return ("\r\n".join(lines) + "\r\n").encode()
 
 
 def _reason(status: int) -> str:
@@ -74,15 +79,11 @@ def _reason(status: int) -> str:
         return ""
 
 
-def _connection(request: web.BaseRequest) -> str:
-    if request.keep_alive:
-        return "Connection: keep-alive\r\n" if request.version == HttpVersion10 else ""
-    return "Connection: close\r\n" if request.version == HttpVersion11 else ""
-
-
-@lru_cache(maxsize=2)
-def _date(seconds: int) -> str:
-    return f"Date: {formatdate(seconds, usegmt=True)}\r\n"
+def _connection(lasts: bool, version: HttpVersion) -> str:
+    """What is to be said of the connection: nothing where it is as the client's version of HTTP takes it to be."""
+    if lasts:
+        return "keep-alive" if version == HttpVersion10 else ""
+    return "close" if version == HttpVersion11 else ""
 
 
 # ---- making responses ------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ A data folder belongs to one server at a time. What a verb that is awaited has r
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -33,6 +34,8 @@ __all__ = [
     "Document", "InvocationFilter", "LogGroupRow", "LogPlace", "LogStreamRow", "Logged", "ObjectRow", "Page", "Point", "Record", "Series", "Size", "Store",
     "Totals", "Waiting", "full_record_json", "record_json", "summed",
 ]
+
+_log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
 _COUNTED = 10_000               # rows, where a count need not be exact beyond
@@ -86,12 +89,17 @@ class Store:
 
     def put(self, invocation: Invocation, outcome: Outcome) -> None:
         """Record how an invocation ended; it is written with others, a moment later."""
-        self._recorder.put(invocation, outcome)
+        try:
+            note = self._changes.ended(invocation, outcome)
+        except Exception as error:  # Whatever is odd about it: nobody's reply depends on its record.
+            _log.error("invocation %s cannot be recorded: %s", invocation.id, error)
+            return
+        self._recorder.put(note)
         self._clerk.notice()
 
     def note_running(self, invocation: Invocation, version_number: str, started_at: datetime) -> None:
         """Show that an invocation runs; once it has ended, that stands."""
-        self._recorder.note(invocation, Running(version_number, started_at))
+        self._recorder.put(self._changes.runs(invocation, Running(version_number, started_at)))
 
     @property
     def full(self) -> bool:
@@ -130,7 +138,8 @@ class Store:
 
     async def finish(self, invocation: Invocation, outcome: Outcome, following: Invocation | None = None) -> None:
         """Record how a claimed invocation ended, and accept its next attempt with it."""
-        await self._recorder.write(lambda: [*self._changes.end([(invocation, outcome)]), *(self._changes.accept([following]) if following else ())])
+        end = self._changes.ended(invocation, outcome)
+        await self._recorder.write(lambda: [*self._changes.note([end]), *(self._changes.accept([following]) if following else ())])
         self._clerk.notice()
 
     async def postpone(self, invocation: Invocation, due_at: datetime) -> None:

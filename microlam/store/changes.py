@@ -1,15 +1,23 @@
 """What the store writes about invocations, as steps of named queries."""
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple
 
 from microlam.model import Invocation, Outcome
 from microlam.store import logs, rows
-from microlam.store.database import Step
+from microlam.store.database import Row, Step
 from microlam.store.rows import Running
 
-Note: TypeAlias = tuple[Invocation, Outcome | Running]
+
+class Note(NamedTuple):
+    """What is to be written of one invocation, as rows: that it runs, or how it ended."""
+
+    ended: bool
+    row: Row
+    payload: Row
+    size: int       # bytes it holds in memory
 
 
 class Changes:
@@ -20,48 +28,43 @@ class Changes:
 
     def __init__(self, functions: Mapping[str, int]) -> None:
         self._numbers = dict(functions)
+        self._arns = {number: arn for arn, number in functions.items()}
+        self._numbering = threading.Lock()      # on the event loop's thread and on the writer's
 
     def accept(self, invocations: Sequence[Invocation]) -> list[Step]:
         """Invocations that are to run later."""
-        return [
-            self._know(invocations),
-            Step("accept_invocation", (rows.pending_row(invocation, self._number(invocation)) for invocation in invocations)),
-            Step("keep_event", map(rows.event_row, invocations)),
-        ]
+        pending = [rows.pending_row(invocation, self._number(invocation.arn)) for invocation in invocations]
+        return [self._know(pending), Step("accept_invocation", pending), Step("keep_event", map(rows.event_row, invocations))]
 
-    def end(self, ends: Sequence[tuple[Invocation, Outcome]]) -> list[Step]:
-        """How invocations ended."""
-        know = self._know([invocation for invocation, _ in ends])
-        groups, streams = logs.noted([(self._number(invocation), outcome) for invocation, outcome in ends])
-        return [
-            know,
-            Step("put_invocation", (
-                (*rows.ended_row(invocation, self._number(invocation), outcome), *logs.logged_in(outcome)) for invocation, outcome in ends
-            )),
-            Step("put_payload", (rows.payload_row(invocation, outcome) for invocation, outcome in ends)),
-            Step("note_log_group", groups),
-            Step("note_log_stream", streams),
-        ]
+    def ended(self, invocation: Invocation, outcome: Outcome) -> Note:
+        """How an invocation ended."""
+        row, payload = rows.ended_rows(invocation, self._number(invocation.arn), outcome)
+        return Note(True, row, payload, len(invocation.payload) + len(outcome.payload) + len(outcome.logs))
 
-    def run(self, runs: Sequence[tuple[Invocation, Running]]) -> list[Step]:
-        """That invocations run."""
-        return [
-            self._know([invocation for invocation, _ in runs]),
-            Step("note_running", (rows.running_row(invocation, self._number(invocation), running) for invocation, running in runs)),
-            Step("keep_event", (rows.event_row(invocation) for invocation, _ in runs)),
-        ]
+    def runs(self, invocation: Invocation, running: Running) -> Note:
+        """That an invocation runs."""
+        return Note(False, rows.running_row(invocation, self._number(invocation.arn), running), rows.event_row(invocation), len(invocation.payload))
 
     def note(self, notes: Sequence[Note]) -> list[Step]:
         """What runs, then what ended: an end stands, in whatever order the two were noted."""
-        runs = [(invocation, note) for invocation, note in notes if isinstance(note, Running)]
-        ends = [(invocation, note) for invocation, note in notes if isinstance(note, Outcome)]
-        return [*(self.run(runs) if runs else ()), *self.end(ends)]
+        ends = [note for note in notes if note.ended]
+        runs = [note for note in notes if not note.ended]
+        groups, streams = logs.noted([(note.row, note.payload) for note in ends])
+        return [
+            self._know([note.row for note in notes]),
+            Step("note_running", [note.row for note in runs]), Step("keep_event", [note.payload for note in runs]),
+            Step("put_invocation", [note.row for note in ends]), Step("put_payload", [note.payload for note in ends]),
+            Step("note_log_group", groups), Step("note_log_stream", streams),
+        ]
 
-    def _know(self, invocations: Iterable[Invocation]) -> Step:
-        arns = {invocation.arn for invocation in invocations}
-        for arn in arns - self._numbers.keys():
-            self._numbers[arn] = len(self._numbers) + 1
-        return Step("know_function", [(self._numbers[arn], arn) for arn in arns])
+    def _know(self, rows: Iterable[Row]) -> Step:
+        """Write down the numbers of these rows' functions."""
+        return Step("know_function", [(number, self._arns[number]) for number in {row[2] for row in rows}])
 
-    def _number(self, invocation: Invocation) -> int:
-        return self._numbers[invocation.arn]
+    def _number(self, arn: str) -> int:
+        number = self._numbers.get(arn)
+        if number is None:
+            with self._numbering:
+                number = self._numbers.setdefault(arn, len(self._numbers) + 1)
+                self._arns[number] = arn
+        return number

@@ -4,12 +4,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from hashlib import blake2b
 
 import orjson
 
-from microlam.model import Outcome
 from microlam.store import rows
 from microlam.store.database import Row, Step, Unit
 from microlam.store.sqlite import Sqlite
@@ -135,35 +132,19 @@ class Logs:
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
-def logged_in(outcome: Outcome) -> tuple[int, int] | tuple[None, None]:
-    """The stream in which an invocation's output is logged, by its number, and when: at its end."""
-    if not (outcome.logs and outcome.log_stream and outcome.started_at):
-        return None, None
-    return stream_number(outcome.log_stream), rows.microseconds(outcome.started_at) + round(outcome.duration * 1_000_000)
-
-
-def noted(ends: Sequence[tuple[int, Outcome]]) -> tuple[list[Row], list[Row]]:
-    """The parameters of `note_log_group` and `note_log_stream`: a row for each function, and for each worker, that logged something."""
+def noted(ends: Sequence[tuple[Row, Row]]) -> tuple[list[Row], list[Row]]:
+    """The parameters of `note_log_group` and `note_log_stream` for rows of ended invocations: one for each function, and each worker, that logged something."""
     groups: dict[int, tuple[int, int]] = {}
-    streams: dict[tuple[int, str], tuple[int, int, int]] = {}
-    for function, outcome in ends:
-        _, at = logged_in(outcome)
+    streams: dict[tuple[int, str, int], tuple[int, int, int]] = {}
+    for (_, _, function, *_, number, at), (*_, output, name, _) in ends:
         if at is not None:
-            size = len(outcome.logs)
+            size = len(output)
             first, total = groups.get(function, (at, 0))
             groups[function] = min(first, at), total + size
-            begun, last, held = streams.get((function, outcome.log_stream), (at, at, 0))
-            streams[function, outcome.log_stream] = min(begun, at), max(last, at), held + size
-    return (
-        [(function, *facts) for function, facts in groups.items()],
-        [(function, name, stream_number(name), *facts) for (function, name), facts in streams.items()],
-    )
-
-
-@lru_cache(maxsize=4096)
-def stream_number(name: str) -> int:
-    """A stream's number: made of its name, so that nobody need ask for it."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
+            stream = function, name, number
+            begun, last, held = streams.get(stream, (at, at, 0))
+            streams[stream] = min(begun, at), max(last, at), held + size
+    return [(function, *facts) for function, facts in groups.items()], [(*stream, *facts) for stream, facts in streams.items()]
 
 
 # ---- rows to values --------------------------------------------------------------------------------------------------

@@ -14,10 +14,9 @@ from functools import partial
 from itertools import islice
 
 from microlam.errors import RecordUnavailable
-from microlam.model import Invocation, Outcome
 from microlam.store.changes import Note
 from microlam.store.database import Row, Step, Unit
-from microlam.store.rows import Running
+from microlam.store.rows import key_text
 from microlam.store.sqlite import Sqlite
 
 _log = logging.getLogger(__name__)
@@ -63,24 +62,16 @@ class Recorder:
 
     # ---- taking -------------------------------------------------------------------------------------------------
 
-    def put(self, invocation: Invocation, outcome: Outcome) -> None:
-        """Record how one ended, soon."""
-        note = (invocation, outcome)
-        self._add(note, _size(note))
-
-    def note(self, invocation: Invocation, running: Running) -> None:
-        """Record that one runs, soon."""
-        self._add((invocation, running), 0)
-
-    def _add(self, note: Note, size: int) -> None:
+    def put(self, note: Note) -> None:
+        """Write a note, soon."""
         notes = self._open
         if notes is None or len(notes.notes) >= GROUP:
             notes = self._open = _Notes([])
             self._line.append(notes)
         notes.notes.append(note)
-        notes.size += size
+        notes.size += note.size
         self._unwritten += 1
-        self._unwritten_bytes += size
+        self._unwritten_bytes += note.size
         if self._timer is None:
             self._set_timer()
 
@@ -191,10 +182,10 @@ class Recorder:
         """The notes are written; or one of them can never be, and the others are written one by one."""
         if isinstance(result, Exception) and len(notes.notes) > 1:
             for note in notes.notes:
-                await self._write_group([_Notes([note], _size(note))])
+                await self._write_group([_Notes([note], note.size)])
             return
         if isinstance(result, Exception):
-            _log.error("invocation %s cannot be recorded: %s", notes.notes[0][0].id, result)
+            _log.error("invocation %s cannot be recorded: %s", key_text(notes.notes[0].row[0]), result)
         self._unwritten -= len(notes.notes)
         self._unwritten_bytes -= notes.size
         if not self.full:
@@ -203,11 +194,6 @@ class Recorder:
 
 def _count(entry: _Notes | _Awaited) -> int:
     return 1 if isinstance(entry, _Awaited) else len(entry.notes)
-
-
-def _size(note: Note) -> int:
-    invocation, end = note
-    return len(invocation.payload) + len(end.payload) + len(end.logs) if isinstance(end, Outcome) else 0
 
 
 def _resolve(done: asyncio.Future[list[Row]], result: list[Row] | Exception) -> None:

@@ -130,7 +130,19 @@ def read_client_context(text: str) -> ClientContext:
 # ---- replies and errors ----------------------------------------------------------------------------------------------
 
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there since Python 2.6
-_encode = {ascii: json.JSONEncoder(ensure_ascii=ascii).encode for ascii in (True, False)}
+
+
+def _encoder(ascii: bool) -> Callable[[Any], str]:
+    """What JSONEncoder(ensure_ascii=ascii).encode is, without most of the Python it is made of."""
+    plain = json.JSONEncoder(ensure_ascii=ascii)
+    make: Any = json.encoder.c_make_encoder  # type: ignore[attr-defined]  # there since Python 2.7
+    if make is None:
+        return plain.encode
+    text = json.encoder.encode_basestring_ascii if ascii else json.encoder.encode_basestring
+    return lambda value: "".join(make({}, plain.default, text, None, ": ", ", ", False, False, True)(value, 0))
+
+
+_encode = {ascii: _encoder(ascii) for ascii in (True, False)}
 # AWS escapes what is not ASCII only up to Python 3.11.
 ASCII = sys.version_info < (3, 12)
 
