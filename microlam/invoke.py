@@ -172,11 +172,11 @@ class Invoker:
         return version, version.arn
 
     def _admission(self, version: Version) -> tuple[Admission, int]:
-        inprocess = version.executor == "inprocess"
+        """Where it stands in line, and how many of its function may run."""
         limit = self._limits.get(version.arn, version.concurrency)
-        if limit is None:
-            limit = 1000 if inprocess else self._concurrency
-        return self._inprocess if inprocess else self._processes, limit
+        if version.executor == "inprocess":
+            return self._inprocess, 1000 if limit is None else limit
+        return self._processes, self._concurrency if limit is None else limit
 
     # ---- later --------------------------------------------------------------------------------------------------
 

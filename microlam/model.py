@@ -177,14 +177,10 @@ class Outcome:
     def ok(self) -> bool:
         return self.status == "succeeded"
 
-    @property
+    @cached_property
     def value(self) -> object:
         """The payload as a Python value; None where it is not JSON."""
-        # Read once. Not a cached_property: until Python 3.12 that takes a lock, which costs more than the reading.
-        facts = self.__dict__
-        if "_value" not in facts:
-            facts["_value"] = _json_value(self.payload)
-        return facts["_value"]
+        return json_value(self.payload)
 
     @property
     def error(self) -> Mapping[str, object] | None:
@@ -194,7 +190,8 @@ class Outcome:
         return self.value if isinstance(self.value, dict) else {"errorType": "Unknown", "errorMessage": self.payload.decode(errors="replace")}
 
 
-def _json_value(payload: bytes) -> object:
+def json_value(payload: bytes) -> object:
+    """JSON as a Python value; None where it is not JSON."""
     try:
         return orjson.loads(payload)
     except ValueError:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 import orjson
 
-from microlam.model import Invocation, Outcome, account_of, fact
+from microlam.model import Invocation, Outcome, account_of, fact, json_value
 from microlam.routes import Match
 
 API_ID = "microlam"
@@ -29,6 +29,7 @@ _OURS = HOP_BY_HOP | {"content-length"}
 # Seen on AWS: every other type is base64, form posts and application/*+json too, and so is a body without a type.
 _TEXT_TYPES = frozenset({"application/json", "application/xml", "application/javascript"})
 
+_SHORT = 1024       # bytes of a reply that is remembered
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -202,18 +203,25 @@ def summary(invocation: Invocation, outcome: Outcome) -> str:
     """What an HTTP invocation was, in words: `POST /orders → 201`."""
     if outcome.status != "succeeded":
         return f"{invocation.summary} → {503 if outcome.status == 'throttled' else 500}"
-    # The value is parsed once and kept; what is too large to be parsed for a word goes without.
-    if len(outcome.payload) > 65_536:
+    if len(outcome.payload) > 65_536:       # too large to be read again for a word
         return invocation.summary
-    value = outcome.value
-    status = value.get("statusCode") if isinstance(value, dict) else None
-    known = 200 if status is None else status if isinstance(status, (int, str)) and len(str(status)) == 3 else 500
-    return f"{invocation.summary} → {known}"
+    answer = reply(outcome)
+    return f"{invocation.summary} → {answer.status if isinstance(answer, HttpReply) else 500}"
 
 
 def reply(outcome: Outcome) -> HttpReply | Malformed:
     """A handler's payload → the reply: as it says where it has a `statusCode`, else inferred: 200, JSON."""
-    payload, value = outcome.payload, outcome.value     # parsed once, for the record's summary too
+    payload = outcome.payload
+    return _short_reply(payload) if len(payload) <= _SHORT else _reply(payload, outcome.value)
+
+
+@lru_cache(maxsize=256)
+def _short_reply(payload: bytes) -> HttpReply | Malformed:
+    """The record's summary asks too; and many a handler answers the same again and again."""
+    return _reply(payload, json_value(payload))
+
+
+def _reply(payload: bytes, value: object) -> HttpReply | Malformed:
     if value is None and payload.strip() != b"null":
         return Malformed("The reply is not JSON.")
     if not isinstance(value, dict) or value.get("statusCode") is None:

@@ -230,24 +230,24 @@ class Worker:
             self._unread = True     # reset: it ended with something still unread
             return b""
 
-    def _parse(self, received: bytes) -> bool:
+    def _parse(self, received: bytes | bytearray) -> bool:
         """Take the frames that are whole; false at the first that is none of ours."""
-        incoming: bytes | bytearray = received
         if self._incoming:
             self._incoming += received
-            incoming = self._incoming
-        while len(incoming) >= REPLY.size:
-            mark, kind, size, seconds, peak, end, dropped = REPLY.unpack_from(incoming)
-            whole = REPLY.size + size
+            received = self._incoming
+        start = 0
+        while len(received) - start >= REPLY.size:
+            mark, kind, size, seconds, peak, end, dropped = REPLY.unpack_from(received, start)
             if mark != MARK or size > REPLY_LIMIT:
                 return False
-            if len(incoming) < whole:
+            stop = start + REPLY.size + size
+            if len(received) < stop:
                 break
-            payload, incoming = bytes(incoming[REPLY.size:whole]), incoming[whole:]
-            if not self._take(kind, payload, seconds, peak, end, dropped):
+            if not self._take(kind, bytes(received[start + REPLY.size:stop]), seconds, peak, end, dropped):
                 return False
-        if incoming is not self._incoming:
-            self._incoming = bytearray(incoming)
+            start = stop
+        if start or received is not self._incoming:
+            self._incoming = bytearray(received[start:])
         return True
 
     # ---- what became of it --------------------------------------------------------------------------------------
@@ -272,10 +272,14 @@ class Worker:
             self._call.over = True
         if self._timer is not None and not self.over:      # one that is being killed has a time for that
             self._disarm()
-        output = b""
+        output, version = b"", self.version
         if end != self._log_position or dropped:
             output, dropped = self._output(end, dropped)
-        self._settle(status, payload, duration=seconds, output=output, dropped=dropped)
+        if self.invocations and not dropped and version.log_format != "JSON" and self._invocation is not None:
+            log = logs.plain_log(version, self._invocation.id, seconds, self.peak, output)
+        else:
+            log = self._log_of(seconds, output=output, dropped=dropped)
+        self._settle(status, payload, log, seconds)
         if not self.over:
             self._keeper.freed(self)
 
@@ -298,7 +302,7 @@ class Worker:
         error = json.loads(payload)
         error["requestId"] = self._invocation.id if self._invocation else new_id()
         self._init_output, _ = self._output(end, 0)
-        self._settle("failed", json.dumps(error).encode(), init_failed=seconds, error=error["errorType"])
+        self._settle("failed", json.dumps(error).encode(), self._log_of(0.0, init_failed=seconds, error=error["errorType"]), 0.0)
         self.kill()
 
     def started(self, pid: int) -> None:
@@ -340,27 +344,25 @@ class Worker:
         else:
             error, sentence = "Runtime.ExitError", logs.exit_sentence(id, status)
             how, duration = "crashed", self.loop.time() - self._began
-        payload = logs.platform_error(error, sentence)
-        self._settle(how, payload, duration=duration, output=output, dropped=dropped, error=error, sentence=sentence)
+        log = self._log_of(duration, output=output, dropped=dropped, error=error, sentence=sentence)
+        self._settle(how, logs.platform_error(error, sentence), log, duration)
 
-    def _settle(
-        self, status: str, payload: bytes, *, duration: float = 0.0, output: bytes = b"", dropped: int = 0,
-        init_failed: float | None = None, error: str = "", sentence: str = "",
-    ) -> None:
+    def _log_of(
+        self, duration: float, *, output: bytes = b"", dropped: int = 0, init_failed: float | None = None, error: str = "", sentence: str = "",
+    ) -> bytes:
+        """All that is to be told of an invocation."""
+        return logs.log_of(logs.Run(
+            version=self.version, id=self._invocation.id if self._invocation is not None else "", duration=duration, memory=self.peak, output=output,
+            dropped=dropped, first=self.invocations == 0, runtime=self._runtime, init=self._init if self._cold else None,
+            init_output=self._notice + self._init_output, init_failed=init_failed, error=error, sentence=sentence,
+        ))
+
+    def _settle(self, status: str, payload: bytes, log: bytes, duration: float) -> None:
         """Give whoever waits the outcome."""
-        invocation, waiter, version = self._invocation, self._waiter, self.version
-        id = invocation.id if invocation is not None else ""
-        init = self._init if self._cold else None
-        if self.invocations and not error and not dropped and version.log_format != "JSON":
-            log = logs.plain_log(version, id, duration, self.peak, output)
-        else:
-            log = logs.log_of(logs.Run(
-                version=version, id=id, duration=duration, memory=self.peak, output=output, dropped=dropped, first=self.invocations == 0,
-                runtime=self._runtime, init=init, init_output=self._notice + self._init_output, init_failed=init_failed, error=error, sentence=sentence,
-            ))
+        waiter, cold = self._waiter, self._cold
         outcome = Outcome(
-            status=status, payload=payload, version=version.number, logs=log, started_at=self._began_at, duration=duration, init=init,
-            cold=self._cold, memory=self.peak, log_stream=self.place.log_stream, runtime=self._runtime_name,
+            status=status, payload=payload, version=self.version.number, logs=log, started_at=self._began_at, duration=duration,
+            init=self._init if cold else None, cold=cold, memory=self.peak, log_stream=self.place.log_stream, runtime=self._runtime_name,
         )
         self._invocation = self._waiter = None
         self._init_output = self._notice = b""
