@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import socket
@@ -41,6 +42,7 @@ async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, ur
         lam.folder, url, lam.functions.all(), version=__version__, next_times=lam.schedules.next_times(), buckets=lam.buckets.places(),
         warnings=lam.functions.warnings,
     )
+    gc.freeze()     # what is there now stays: no collection need look at it again
     await stopping.wait()
     sockets.close()
     faces.close()

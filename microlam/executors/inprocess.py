@@ -331,20 +331,6 @@ class InProcess:
         _, payload = runtime.fail(error, invocation.id, loaded.version.log_format, output.print)
         return "failed", payload, "", ""
 
-    async def _call(self, loaded: Loaded, invocation: Invocation, output: Output) -> Settled[object]:
-        version = loaded.version
-        context = loaded.make_context(invocation.id, invocation.invoked_arn, invocation.client_context or "", version.timeout)
-        event = runtime.read_event(invocation.payload)
-        token, seen = current.set((output, version.log_format)), variables.current.set(loaded.variables)
-        try:
-            if loaded.on_loop:
-                return Settled(await loaded.call(event, context), None)  # type: ignore[misc]  # on_loop says it can be awaited
-            settled = await self._threads.run(lambda: loaded.call(event, context))
-            return Settled(await settled.result, None) if isinstance(settled.result, Awaitable) else settled
-        finally:
-            variables.current.reset(seen)
-            current.reset(token)
-
     # ---- around each invocation ---------------------------------------------------------------------------------
 
     def _hold_output(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -39,18 +39,15 @@ def log_of(run: Run) -> bytes:
 
 def plain_log(version: Version, id: str, duration: float, memory: int, output: bytes) -> bytes:
     """The text log of an invocation of which nothing special is to be told, as nearly all are."""
-    start = f"START RequestId: {id} Version: {version.number}\n"
-    end = _report(version, id, duration, memory)
-    if not output:
-        return f"{start}{end}\n".encode()
-    return b"".join((start.encode(), _ended(output), end.encode(), b"\n"))
+    start, end = f"START RequestId: {id} Version: {version.number}\n", _report(version, id, duration, memory)
+    return b"%b%b%b\n" % (start.encode(), _ended(output), end.encode()) if output else f"{start}{end}\n".encode()
 
 
 def _report(version: Version, id: str, duration: float, memory: int) -> str:
     milliseconds = duration * 1000
     return (
         f"END RequestId: {id}\nREPORT RequestId: {id}\tDuration: {milliseconds:.2f} ms\tBilled Duration: {math.ceil(milliseconds)} ms"
-        f"\tMemory Size: {version.memory} MB\tMax Memory Used: {megabytes(memory)} MB\t"
+        f"\tMemory Size: {version.memory} MB\tMax Memory Used: {-(-memory // 1_048_576)} MB\t"
     )
 
 

@@ -22,7 +22,7 @@ from microlam.executors.interpreters import Interpreter, Interpreters
 from microlam.executors.scratch import Scratch
 from microlam.executors.worker import NeverBegun, Place, Worker
 from microlam.executors.zygotes import Zygote
-from microlam.lasting import LONG, Lasting
+from microlam.lasting import LONG
 from microlam.model import Invocation, Outcome, Version, new_id
 
 SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
@@ -72,7 +72,6 @@ class Processes:
         self._scratch = Scratch(scratch)
         self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
         self._limit, self._idle, self._log_limit = limit, idle, log_limit
-        self.lasting = Lasting(LONG)
         self._mend = mend                                   # have the code in a folder be what it was, before a worker starts from it
         self._interpreters = interpreters or Interpreters()     # that knows none but the server's own
         self._debugging = debugging
@@ -87,6 +86,7 @@ class Processes:
         self._dismissed: list[Zygote] = []
         self._numbers = itertools.count(1)
         self._long: set[Worker] = set()
+        self._looking: asyncio.TimerHandle | None = None
         self._sampling: asyncio.TimerHandle | None = None
         self._tidying: asyncio.TimerHandle | None = None
         self._replacing: set[asyncio.Future[Outcome | None]] = set()
@@ -107,6 +107,8 @@ class Processes:
                     worker = await self._another(pool)
                 except OSError as error:
                     return cannot_start(version, invocation, error)
+            if self._looking is None:
+                self._looking = worker.loop.call_later(LONG, self._look)
             try:
                 return await worker.invoke(invocation)
             except NeverBegun:
@@ -165,8 +167,7 @@ class Processes:
     async def close(self) -> None:
         """Kill every worker with all below it, and end the zygotes."""
         self._closed = True
-        self.lasting.close()
-        for timer in (self._sampling, self._tidying):
+        for timer in (self._looking, self._sampling, self._tidying):
             if timer is not None:
                 timer.cancel()
         for replacing in self._replacing:
@@ -383,6 +384,16 @@ class Processes:
         worker.kill()
 
     # ---- looking after ------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Look which invocations last. One timer for all: to set and cancel one for each would cost more than all else that is done for a short one."""
+        self._looking = None
+        loop = asyncio.get_running_loop()
+        busy, now = [worker for worker in self._workers if worker.busy], loop.time()
+        for worker in busy:
+            worker.look(now)
+        if busy:
+            self._looking = loop.call_later(LONG, self._look)
 
     def _sample(self) -> None:
         """Kill what holds more memory than its version may, and cut what writes without end."""

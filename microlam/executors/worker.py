@@ -20,7 +20,7 @@ from microlam.executors import WorkerStatistics, logs
 from microlam.executors.cgroups import Group
 from microlam.executors.workers.frames import CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.zygotes import Zygote
-from microlam.lasting import Call, Lasting
+from microlam.lasting import LONG
 from microlam.model import Invocation, Outcome, Version, new_id
 
 INIT_TIMEOUT = 10.0     # seconds an import may take; Lambda's
@@ -34,8 +34,6 @@ class NeverBegun(Exception):
 
 class Keeper(Protocol):
     """Who holds the workers."""
-
-    lasting: Lasting
 
     def started(self, worker: Worker) -> None: ...
     def freed(self, worker: Worker) -> None: ...
@@ -81,7 +79,7 @@ class Worker:
         self._invocation: Invocation | None = None
         self._waiter: asyncio.Future[Outcome] | None = None
         self._warmed: asyncio.Future[Outcome | None] | None = None
-        self._call: Call | None = None
+        self._watched = False           # the invocation has a timer
         self._timer: asyncio.TimerHandle | None = None
         self._began = self.loop.time()
         self._began_at = self.since
@@ -154,12 +152,15 @@ class Worker:
         """Execution begins now: so does the time it has."""
         self._began = self.loop.time()
         self._began_at = datetime.now(UTC)
-        self._call = self._keeper.lasting.begin(self.loop, self._began, self._last)
+        self._watched = False
 
-    def _last(self) -> None:
-        self._keeper.lasts(self)
-        if not self.over:
-            self._arm(self._began + self.version.timeout, self._run_out_of_time)
+    def look(self, now: float) -> None:
+        """If the invocation has lasted for LONG, let it be watched from now on, and limited: most are over before anybody looks."""
+        if self._ready and self._invocation is not None and not self._watched and now - self._began >= LONG:
+            self._watched = True
+            self._keeper.lasts(self)
+            if not self.over:
+                self._arm(self._began + self.version.timeout, self._run_out_of_time)
 
     def _run_out_of_time(self) -> None:
         if self.place.attached and self._is_held():
@@ -181,8 +182,6 @@ class Worker:
         self._timer = self.loop.call_at(when, call)
 
     def _disarm(self) -> None:
-        if self._call is not None:
-            self._call.over = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -246,7 +245,9 @@ class Worker:
             if not self._take(kind, bytes(received[start + REPLY.size:stop]), seconds, peak, end, dropped):
                 return False
             start = stop
-        if start or received is not self._incoming:
+        if start == len(received):
+            self._incoming = bytearray()
+        elif start or received is not self._incoming:
             self._incoming = bytearray(received[start:])
         return True
 
@@ -268,8 +269,6 @@ class Worker:
 
     def _reply(self, status: str, payload: bytes, seconds: float, end: int, dropped: int) -> None:
         """The handler's reply, after so many seconds."""
-        if self._call is not None:
-            self._call.over = True
         if self._timer is not None and not self.over:      # one that is being killed has a time for that
             self._disarm()
         output, version = b"", self.version

@@ -5,7 +5,6 @@ A data folder belongs to one server at a time. What a verb that is awaited has r
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -34,8 +33,6 @@ __all__ = [
     "Document", "InvocationFilter", "LogGroupRow", "LogPlace", "LogStreamRow", "Logged", "ObjectRow", "Page", "Point", "Record", "Series", "Size", "Store",
     "Totals", "Waiting", "full_record_json", "record_json", "summed",
 ]
-
-_log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
 _COUNTED = 10_000               # rows, where a count need not be exact beyond
@@ -89,17 +86,12 @@ class Store:
 
     def put(self, invocation: Invocation, outcome: Outcome) -> None:
         """Record how an invocation ended; it is written with others, a moment later."""
-        try:
-            note = self._changes.ended(invocation, outcome)
-        except Exception as error:  # Whatever is odd about it: nobody's reply depends on its record.
-            _log.error("invocation %s cannot be recorded: %s", invocation.id, error)
-            return
-        self._recorder.put(note)
+        self._recorder.put(invocation, outcome, len(invocation.payload) + len(outcome.payload) + len(outcome.logs))
         self._clerk.notice()
 
     def note_running(self, invocation: Invocation, version_number: str, started_at: datetime) -> None:
         """Show that an invocation runs; once it has ended, that stands."""
-        self._recorder.put(self._changes.runs(invocation, Running(version_number, started_at)))
+        self._recorder.put(invocation, Running(version_number, started_at), 0)
 
     @property
     def full(self) -> bool:
@@ -138,7 +130,7 @@ class Store:
 
     async def finish(self, invocation: Invocation, outcome: Outcome, following: Invocation | None = None) -> None:
         """Record how a claimed invocation ended, and accept its next attempt with it."""
-        end = self._changes.ended(invocation, outcome)
+        end = (invocation, outcome)
         await self._recorder.write(lambda: [*self._changes.note([end]), *(self._changes.accept([following]) if following else ())])
         self._clerk.notice()
 

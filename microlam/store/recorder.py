@@ -14,9 +14,10 @@ from functools import partial
 from itertools import islice
 
 from microlam.errors import RecordUnavailable
+from microlam.model import Invocation, Outcome
 from microlam.store.changes import Note
 from microlam.store.database import Row, Step, Unit
-from microlam.store.rows import key_text
+from microlam.store.rows import Running
 from microlam.store.sqlite import Sqlite
 
 _log = logging.getLogger(__name__)
@@ -62,16 +63,16 @@ class Recorder:
 
     # ---- taking -------------------------------------------------------------------------------------------------
 
-    def put(self, note: Note) -> None:
-        """Write a note, soon."""
+    def put(self, invocation: Invocation, end: Outcome | Running, size: int) -> None:
+        """Record that one runs, or how it ended, soon; `size` is how many bytes that holds in memory."""
         notes = self._open
         if notes is None or len(notes.notes) >= GROUP:
             notes = self._open = _Notes([])
             self._line.append(notes)
-        notes.notes.append(note)
-        notes.size += note.size
+        notes.notes.append((invocation, end))
+        notes.size += size
         self._unwritten += 1
-        self._unwritten_bytes += note.size
+        self._unwritten_bytes += size
         if self._timer is None:
             self._set_timer()
 
@@ -181,11 +182,12 @@ class Recorder:
     async def _forget(self, notes: _Notes, result: list[Row] | Exception) -> None:
         """The notes are written; or one of them can never be, and the others are written one by one."""
         if isinstance(result, Exception) and len(notes.notes) > 1:
+            self._unwritten_bytes -= notes.size
             for note in notes.notes:
-                await self._write_group([_Notes([note], note.size)])
+                await self._write_group([_Notes([note])])
             return
         if isinstance(result, Exception):
-            _log.error("invocation %s cannot be recorded: %s", key_text(notes.notes[0].row[0]), result)
+            _log.error("invocation %s cannot be recorded: %s", notes.notes[0][0].id, result)
         self._unwritten -= len(notes.notes)
         self._unwritten_bytes -= notes.size
         if not self.full:

@@ -55,6 +55,7 @@ def settle(link: int, log: int, parent: int) -> tuple[_socket.socket, int]:
         os.setsid()
     system.adopt_orphans()
     system.die_with_parent(signal.SIGKILL)
+    system.wait_for_turn()
     if os.getppid() != parent:      # it ended before the kernel knew what we want
         os._exit(1)
     os.dup2(log, 1)
