@@ -50,8 +50,10 @@ async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, ur
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens; raises PortTaken, or SettingsError where the address is not this machine's."""
+    # A name as bytes is taken as it is; the codec for others is a tenth of a megabyte.
+    name = host.encode() if host.isascii() else host
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
         raise SettingsError(reason=f"Address {host} cannot be listened on: {error.strerror or error}. Choose another with --host.") from None
