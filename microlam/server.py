@@ -11,6 +11,7 @@ from pathlib import Path
 from microlam import __version__
 from microlam.app import Microlam
 from microlam.errors import PortTaken, SettingsError
+from microlam.executors.workers.system import share_heap
 from microlam.faces import Faces, low_level
 from microlam.guard import may_start
 from microlam.settings import Settings, url_of
@@ -19,6 +20,7 @@ from microlam.terminal import Terminal
 
 async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:
     """Serve a folder until a signal ends it; raises SettingsError where it cannot start."""
+    share_heap()
     may_start(settings.host, settings.admin_token, settings.access_key, settings.secret_key)
     listening = listen(settings.host, settings.port)
     url = url_of(settings.host, listening.getsockname()[1])
