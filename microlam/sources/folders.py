@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from microlam.clock import Clock
 from microlam.resources.buckets import Buckets
-from microlam.sources.follower import Follower
 from microlam.triggers import Triggers
 from microlam.watching import DELETED, Stumbled, changes
+
+if TYPE_CHECKING:
+    from microlam.sources.follower import Follower
 
 # How often to look whether a bucket's folder came, went or is another one: a few `stat` calls.
 LOOK_EVERY = 1.0
@@ -86,6 +88,7 @@ class Folders:
         for bucket in list(self._followers):
             if bucket not in places or places[bucket].path != self._places[bucket].path:
                 await self._stop_following(bucket)
+        from microlam.sources.follower import Follower  # many servers have no drop folder
         for bucket, place in places.items():
             if bucket not in self._followers:
                 fresh = await self._arrive(bucket, starting=starting)
