@@ -30,7 +30,6 @@ from microlam.pauses import Pauses
 from microlam.resources.accounts import Accounts
 from microlam.resources.attached import Attached
 from microlam.resources.buckets import Buckets, bucket_folder
-from microlam.resources.layers import Layers
 from microlam.settings import SETTINGS, Named, Settings, url_of
 from microlam.sources.folders import Folders
 from microlam.sources.schedules import Schedules
@@ -198,14 +197,14 @@ class Microlam:
         self.triggers = Triggers()
         self.pauses = Pauses(self.store, self.triggers)
         await self.pauses.load()
-        self.layers, self.attached = Layers(self.store, settings.data / "layers"), Attached(self.store)
+        self.accounts, self.attached = Accounts(self.store, settings.data / "layers"), Attached(self.store)
         self.functions = Functions(
             self.folder, settings.data, store=self.store, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
             clock=self.clock, seed=settings.seed, triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
             bucket_folder=lambda bucket: bucket_folder(settings.buckets or self.folder, settings.data, bucket), executor=settings.executor,
-            requirements=settings.requirements, layer_folder=self.layers.folder, runtime_warning=self._runtime_warning, interpreter=self._interpreter,
-            deployed=self.on_deploy,
+            requirements=settings.requirements, layer_folder=lambda layers: self.accounts.layers.folder(layers), runtime_warning=self._runtime_warning,
+            interpreter=self._interpreter, deployed=self.on_deploy,
         )
         self.functions.forgotten.append(self.attached.forget)
         self.invoker = Invoker(
@@ -218,7 +217,6 @@ class Microlam:
         self.buckets = Buckets(
             settings.buckets or self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region,
         )
-        self.accounts = Accounts(self.store)
         self.schedules = Schedules(self.store, self.triggers, self.clock, wake=self.invoker.wake, catch_up=settings.catch_up, say=self.say)
         self.folders = Folders(self.buckets, self.triggers, self.clock, quiet=settings.file_quiet, poll=settings.poll, say=self.say)
         await self.functions.load()

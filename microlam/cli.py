@@ -24,11 +24,8 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0, 1 where it failed, or 2 where it was not understood."""
-    given = sys.argv[1:] if arguments is None else arguments
-    parser = build_parser(given)
-    chosen = parser.parse_args(given)
+    chosen = choose(sys.argv[1:] if arguments is None else arguments)
     if chosen.command is None:
-        parser.print_help(sys.stderr)
         return USAGE
     try:
         status = run(chosen)
@@ -43,6 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def choose(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command that was chosen, with its flags; help where none was. The parser goes: a server need not hold it."""
+    parser = build_parser(arguments)
+    chosen = parser.parse_args(arguments)
+    if chosen.command is None:
+        parser.print_help(sys.stderr)
+    return chosen
 
 
 def run(chosen: argparse.Namespace) -> int:

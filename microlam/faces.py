@@ -58,7 +58,7 @@ class Faces:
         keys = (settings.access_key, settings.secret_key) if settings.access_key and settings.secret_key else None
         accounts = lam.accounts
         parts = Parts(
-            functions=lam.functions, invoker=lam.invoker, store=lam.store, buckets=lam.buckets, layers=lam.layers, attached=lam.attached,
+            functions=lam.functions, invoker=lam.invoker, store=lam.store, buckets=lam.buckets, layers=accounts.layers, attached=lam.attached,
             downloads=Downloads(settings.data), policies=accounts.policies, roles=accounts.roles, sessions=accounts.sessions, logs=accounts.logs,
         )
         return Wire(
