@@ -210,7 +210,8 @@ class Microlam:
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,
             server_concurrency=settings.server_concurrency, queue_limit=settings.queue_limit, queue_wait=settings.queue_wait,
-            retry=Retry(delay=settings.retry_delay), retry_of=self.attached.event_invokes.retry, limits=self.functions.concurrency.limits,
+            retry=Retry(delay=settings.retry_delay), limits=self.functions.concurrency.limits,
+            retry_of=lambda arn, qualifier, otherwise: self.attached.event_invokes.retry(arn, qualifier, otherwise),
             before=self.before, after=self.after, on_failure=self.on_failure,
         )
         self.invoker.ended.append(self.functions.ended)

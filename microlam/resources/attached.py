@@ -1,17 +1,17 @@
 """What hangs on functions besides their code and configuration; it goes when they go.
 
-Most servers need little of it, so each part but the invoker's own is made, and imported, when it is first asked for.
+Most servers need little of it, so each part is made, and imported, when it is first asked for.
 """
 from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from microlam.resources.event_invoke import EventInvokes
 from microlam.store import Store
 
 if TYPE_CHECKING:
     from microlam.resources.code_signing import CodeSignings
+    from microlam.resources.event_invoke import EventInvokes
     from microlam.resources.resource_policies import ResourcePolicies
     from microlam.resources.runtime_settings import RuntimeSettings
     from microlam.resources.source_mappings import SourceMappings
@@ -24,7 +24,6 @@ class Attached:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.event_invokes = EventInvokes(store)
 
     @cached_property
     def tags(self) -> Tags:
@@ -40,6 +39,11 @@ class Attached:
     def urls(self) -> FunctionUrls:
         from microlam.resources.urls import FunctionUrls
         return FunctionUrls(self._store)
+
+    @cached_property
+    def event_invokes(self) -> EventInvokes:
+        from microlam.resources.event_invoke import EventInvokes
+        return EventInvokes(self._store)
 
     @cached_property
     def code_signings(self) -> CodeSignings:
