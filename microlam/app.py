@@ -12,14 +12,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from microlam.cli import settings_of
 from microlam.clock import Clock, SystemClock
 from microlam.errors import FolderMissing, InvalidParameter, RecordUnavailable, RequestTooLarge, SettingsError
-from microlam.executors import Credentials, Executor
+from microlam.executors import Credentials, Executor, Executors
 from microlam.executors.debugging import Debugging
-from microlam.executors.inprocess import InProcess
 from microlam.executors.interpreters import Interpreters
 from microlam.executors.processes import Processes
 from microlam.faces import Faces, low_level
@@ -28,18 +27,17 @@ from microlam.hooks import Hook
 from microlam.invoke import Invoker
 from microlam.model import EVENT_PAYLOAD_LIMIT, SYNC_PAYLOAD_LIMIT, Invocation, Outcome, Retry, Version, function_arn, new_id, read_function_name
 from microlam.pauses import Pauses
+from microlam.resources.accounts import Accounts
 from microlam.resources.attached import Attached
 from microlam.resources.buckets import Buckets, bucket_folder
-from microlam.resources.layers import Layers
-from microlam.resources.logs import LogGroups
-from microlam.resources.policies import Policies
-from microlam.resources.roles import Roles
-from microlam.resources.sessions import Sessions
 from microlam.settings import SETTINGS, Named, Settings, url_of
 from microlam.sources.folders import Folders
 from microlam.sources.schedules import Schedules
 from microlam.store import Store
 from microlam.triggers import Triggers
+
+if TYPE_CHECKING:
+    from microlam.executors.inprocess import InProcess
 
 # What of the server's own environment handlers see: nothing of AWS's, nothing secret.
 PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
@@ -194,42 +192,38 @@ class Microlam:
         await self.store.recover(self.clock.now())
         self.credentials = Credentials(secret_key=secrets.token_urlsafe(24), session_token=secrets.token_urlsafe(24))
         self.interpreters = Interpreters(lending=settings.data / "run", environment=os.environ, say=self.say)
-        self.executors = self._executors()
-        for executor in self.executors.values():
-            life.push_async_callback(executor.close)
+        self.executors = Executors(self._processes(), self._in_process)
+        life.push_async_callback(self.executors.close)
         self.triggers = Triggers()
         self.pauses = Pauses(self.store, self.triggers)
         await self.pauses.load()
-        self.layers, self.attached = Layers(self.store, settings.data / "layers"), Attached(self.store)
+        self.accounts, self.attached = Accounts(self.store, settings.data / "layers"), Attached(self.store)
         self.functions = Functions(
             self.folder, settings.data, store=self.store, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
             clock=self.clock, seed=settings.seed, triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
             bucket_folder=lambda bucket: bucket_folder(settings.buckets or self.folder, settings.data, bucket), executor=settings.executor,
-            requirements=settings.requirements, layer_folder=self.layers.folder, runtime_warning=self._runtime_warning, interpreter=self._interpreter,
-            deployed=self.on_deploy,
+            requirements=settings.requirements, layer_folder=lambda layers: self.accounts.layers.folder(layers), runtime_warning=self._runtime_warning,
+            interpreter=self._interpreter, deployed=self.on_deploy,
         )
         self.functions.forgotten.append(self.attached.forget)
         self.invoker = Invoker(
             store=self.store, executors=self.executors, current=self.functions.current, clock=self.clock, concurrency=settings.concurrency,
             server_concurrency=settings.server_concurrency, queue_limit=settings.queue_limit, queue_wait=settings.queue_wait,
-            retry=Retry(delay=settings.retry_delay), retry_of=self.attached.event_invokes.retry, limits=self.functions.concurrency.limits,
+            retry=Retry(delay=settings.retry_delay), limits=self.functions.concurrency.limits,
+            retry_of=lambda arn, qualifier, otherwise: self.attached.event_invokes.retry(arn, qualifier, otherwise),
             before=self.before, after=self.after, on_failure=self.on_failure,
         )
         self.invoker.ended.append(self.functions.ended)
         self.buckets = Buckets(
             settings.buckets or self.folder, settings.data, store=self.store, triggers=self.triggers, wake=self.invoker.wake, region=settings.region,
         )
-        self.policies = Policies(self.store)
-        self.roles = Roles(self.store, self.policies)
-        self.sessions = Sessions(self.store)
-        self.logs = LogGroups(self.store)
         self.schedules = Schedules(self.store, self.triggers, self.clock, wake=self.invoker.wake, catch_up=settings.catch_up, say=self.say)
         self.folders = Folders(self.buckets, self.triggers, self.clock, quiet=settings.file_quiet, poll=settings.poll, say=self.say)
         await self.functions.load()
         for hosted in self._hosted:
             for version in await self.functions.host(hosted):
-                self._inprocess.register(version, hosted.handler)
+                self.executors.inprocess.register(version, hosted.handler)
 
     def _is_warm(self, version: Version) -> bool:
         return any(worker.key == version.key for worker in self.executors[version.executor].statistics().workers)
@@ -241,7 +235,7 @@ class Microlam:
         interpreter = self.interpreters.known(runtime)
         return interpreter.notice if interpreter is not None else ""
 
-    def _executors(self) -> dict[str, Executor]:
+    def _processes(self) -> Executor:
         settings = self.settings
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         processes = Processes(
@@ -251,8 +245,11 @@ class Microlam:
         )
         if settings.executor == "processes":
             processes.prepare()     # the first invocation finds its zygote there
-        self._inprocess = InProcess(endpoint_url=self.endpoint_url, credentials=self.credentials, log_limit=settings.log_limit)
-        return {"processes": processes, "inprocess": self._inprocess}
+        return processes
+
+    def _in_process(self) -> InProcess:
+        from microlam.executors.inprocess import InProcess
+        return InProcess(endpoint_url=self.endpoint_url, credentials=self.credentials, log_limit=self.settings.log_limit)
 
     def _debugging(self) -> Debugging | None:
         settings = self.settings

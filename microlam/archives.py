@@ -15,14 +15,17 @@ import secrets
 import shutil
 import stat
 import threading
-import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from microlam.errors import BadArchive
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile, ZipInfo
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html; AWS says nothing of how many files there may be.
 UNPACKED_LIMIT = 262_144_000
@@ -32,7 +35,7 @@ Seal = frozenset[tuple[str, int, int, int, int]]
 _DRIVE = re.compile(r"[A-Za-z]:/")
 
 _UNREADABLE = "Could not unzip uploaded file. Please check your file, then try to upload again."
-_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
+_BROKEN = (zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,16 +134,13 @@ class Archives:
 
     def _unpack(self, name: str, content: bytes) -> None:
         target = self._folder / name
-        try:
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                entries = _checked(archive)
-                if not (target.is_dir() and _is_exactly(target, archive, entries)):
-                    self._place(target, archive, entries)
-        except _BROKEN:
-            raise BadArchive(reason=_UNREADABLE) from None
+        with _opened(content) as archive:
+            entries = _checked(archive)
+            if not (target.is_dir() and _is_exactly(target, archive, entries)):
+                self._place(target, archive, entries)
         self._sound[name] = _seal(target)
 
-    def _place(self, target: Path, archive: zipfile.ZipFile, entries: list[_Entry]) -> None:
+    def _place(self, target: Path, archive: ZipFile, entries: list[_Entry]) -> None:
         """Unpack beside and rename: a folder of this name is whole, or is not there."""
         making = self._folder / f".making-{secrets.token_hex(8)}"
         making.mkdir(parents=True)
@@ -160,18 +160,18 @@ def name_of(sha256: str) -> str:
 def size_unpacked(content: bytes | Path | None) -> int:
     """How many bytes the files of a zip have; of one that is none, none."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content or io.BytesIO()) as archive:
+        with _opened(content or b"") as archive:
             return sum(info.file_size for info in archive.infolist())
-    except _BROKEN:
+    except BadArchive:
         return 0
 
 
 def folder_around(content: bytes, handler: str) -> str | None:
     """The one folder in which all files of a zip lie, where the handler is not looked for in it; None where all is well."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with _opened(content) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]
-    except _BROKEN:
+    except BadArchive:
         return None
     tops = {name.partition("/")[0] for name in names if not name.startswith("__MACOSX/")}
     if len(tops) != 1 or not all("/" in name for name in names):
@@ -182,13 +182,24 @@ def folder_around(content: bytes, handler: str) -> str | None:
     return None if handler.replace(".", "/").partition("/")[0] == top else top
 
 
+@contextmanager
+def _opened(content: bytes | Path) -> Iterator[ZipFile]:
+    """A zip, for as long as something is read from it; BadArchive where that cannot be done."""
+    import zipfile  # a third of a megabyte, which a server whose functions lie in a folder need not have
+    try:
+        with zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content) as archive:
+            yield archive
+    except (zipfile.BadZipFile, *_BROKEN):
+        raise BadArchive(reason=_UNREADABLE) from None
+
+
 # ---- what an archive holds -------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class _Entry:
     """One file, folder or link of an archive."""
 
-    info: zipfile.ZipInfo
+    info: ZipInfo
     path: str
     folder: bool
     link: str | None        # where it leads
@@ -198,7 +209,7 @@ class _Entry:
         return bool(self.info.create_system == 3 and self.info.external_attr >> 16 & 0o111)
 
 
-def _checked(archive: zipfile.ZipFile) -> list[_Entry]:
+def _checked(archive: ZipFile) -> list[_Entry]:
     """What is in an archive; BadArchive where any of it would land elsewhere, or all of it is too much."""
     infos = archive.infolist()
     if not infos:
@@ -216,7 +227,7 @@ def _checked(archive: zipfile.ZipFile) -> list[_Entry]:
     return list(entries.values())
 
 
-def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Entry:
+def _entry(archive: ZipFile, info: ZipInfo) -> _Entry:
     name = info.filename
     if "\\" in name:
         raise BadArchive(reason=f"The zip holds {name!r}. Make it again with slashes in its names, not backslashes.")
@@ -228,7 +239,7 @@ def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Entry:
     return _Entry(info, path, kind == stat.S_IFDIR or info.is_dir(), _link(archive, info, path) if kind == stat.S_IFLNK else None)
 
 
-def _link(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str) -> str:
+def _link(archive: ZipFile, info: ZipInfo, path: str) -> str:
     """Where a link leads. It climbs first and then only descends, so its words alone tell that it stays inside."""
     target = archive.read(info).decode() if info.file_size <= _LINK_LIMIT else "/"
     parts = target.split("/")
@@ -240,7 +251,7 @@ def _link(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str) -> str:
 
 # ---- files -----------------------------------------------------------------------------------------------------------
 
-def _write_all(folder: Path, archive: zipfile.ZipFile, entries: list[_Entry]) -> None:
+def _write_all(folder: Path, archive: ZipFile, entries: list[_Entry]) -> None:
     for entry in entries:
         target = folder / entry.path
         if entry.folder:
@@ -288,7 +299,7 @@ def _seal(folder: Path) -> Seal:
     return frozenset(found)
 
 
-def _is_exactly(folder: Path, archive: zipfile.ZipFile, entries: list[_Entry]) -> bool:
+def _is_exactly(folder: Path, archive: ZipFile, entries: list[_Entry]) -> bool:
     files = {entry.path: entry for entry in entries if not entry.folder}
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
     return found.keys() == files.keys() and all(_is_same(path, files[name]) for name, path in found.items())

@@ -8,7 +8,6 @@ import argparse
 import inspect
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,15 +17,15 @@ from microlam.settings import GROUPS, SWITCH, TEXTS, Setting, Settings, read_set
 
 LOGS_SHOWN = 10         # invocations that `logs` begins with
 
+GENERATE_EVENT = "generate-event"
+
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0, 1 where it failed, or 2 where it was not understood."""
-    parser = build_parser()
-    chosen = parser.parse_args(arguments)
+    chosen = choose(sys.argv[1:] if arguments is None else arguments)
     if chosen.command is None:
-        parser.print_help(sys.stderr)
         return USAGE
     try:
         status = run(chosen)
@@ -43,11 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def choose(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command that was chosen, with its flags; help where none was. The parser goes: a server need not hold it."""
+    parser = build_parser(arguments)
+    chosen = parser.parse_args(arguments)
+    if chosen.command is None:
+        parser.print_help(sys.stderr)
+    return chosen
+
+
 def run(chosen: argparse.Namespace) -> int:
     """Run the command that was chosen."""
     if chosen.command in ("dev", "serve"):
         return dev(chosen)
-    if chosen.command == "generate-event":
+    if chosen.command == GENERATE_EVENT:
         return generate_event(chosen)
     if chosen.command == "compat":
         return compat()
@@ -86,7 +94,9 @@ def settings_of(folder: Path, flags: Mapping[str, object]) -> Settings:
     """The settings from flags, environment and the folder's microlam.toml."""
     file = folder / "microlam.toml"
     try:
-        table = tomllib.loads(file.read_text("utf-8")).get("microlam", {})
+        text = file.read_text("utf-8")
+        import tomllib  # many folders have no such file
+        table = tomllib.loads(text).get("microlam", {})
     except FileNotFoundError:
         table = {}
     except (OSError, ValueError) as error:
@@ -123,8 +133,8 @@ class Commands:
         )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Every command with its flags."""
+def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Every command with its flags; the many kinds of events only where one is asked for: to build them takes longer than all else."""
     parser = argparse.ArgumentParser(
         prog="microlam", description="AWS Lambda on your own machine: serve a folder of functions, and work with it.",
         epilog="Begin with `microlam dev FOLDER`; `microlam COMMAND --help` tells more about a command.",
@@ -135,7 +145,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_server(commands, "serve", "Serve a folder of functions like dev, but print no line for every invocation")
     for add in (_add_invoke, _add_logs, _add_list, _add_fire, _add_publish, _add_alias, _add_promote, _add_rollback):
         _add_endpoint(add(commands))
-    _add_generate_event(commands)
+    events = _add_generate_event(commands)
+    if GENERATE_EVENT in given:
+        _add_sources(events)
     commands.add("compat", "List the operations of AWS's API that are answered, service by service", examples=("microlam compat",))
     return parser
 
@@ -251,13 +263,16 @@ def _add_name_and_alias(parser: argparse.ArgumentParser) -> argparse.ArgumentPar
     return parser
 
 
-def _add_generate_event(commands: Commands) -> None:
-    from microlam.events.generate import SOURCES
-    parser = commands.add("generate-event", "Print an event to try a handler with, as its source would send it", examples=(
+def _add_generate_event(commands: Commands) -> argparse.ArgumentParser:
+    return commands.add(GENERATE_EVENT, "Print an event to try a handler with, as its source would send it", examples=(
         "microlam generate-event s3 put --bucket uploads --key in/a.png",
         "microlam generate-event sqs receive-message --body '{\"order\": 7}' | microlam invoke worker -e -",
         "microlam generate-event apigateway http-api-proxy --method POST --path /orders --body '{}'",
     ))
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    from microlam.events.generate import SOURCES
     sources = parser.add_subparsers(title="sources", metavar="SOURCE", dest="source", required=True)
     for source, kinds in SOURCES.items():
         types = sources.add_parser(source, help=", ".join(kinds)).add_subparsers(title="types", metavar="TYPE", dest="type", required=True)

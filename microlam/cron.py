@@ -13,11 +13,12 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from microlam.errors import InvalidParameter
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from aws_croniter import AwsCroniter  # type: ignore[import-untyped]
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199
@@ -96,6 +97,7 @@ def _instant(wall: datetime, zone: ZoneInfo) -> datetime | None:
 
 @lru_cache(maxsize=64)
 def _zone(name: str) -> ZoneInfo:
+    from zoneinfo import ZoneInfo  # a third of a megabyte, for those who have schedules
     try:
         return ZoneInfo(name)
     except (ValueError, OSError) as error:      # ZoneInfoNotFoundError is a KeyError

@@ -56,9 +56,10 @@ class Faces:
         from microlam.aws.downloads import Downloads
         lam, settings = self._lam, self._lam.settings
         keys = (settings.access_key, settings.secret_key) if settings.access_key and settings.secret_key else None
+        accounts = lam.accounts
         parts = Parts(
-            functions=lam.functions, invoker=lam.invoker, store=lam.store, buckets=lam.buckets, layers=lam.layers, attached=lam.attached,
-            downloads=Downloads(settings.data), policies=lam.policies, roles=lam.roles, sessions=lam.sessions, logs=lam.logs,
+            functions=lam.functions, invoker=lam.invoker, store=lam.store, buckets=lam.buckets, layers=accounts.layers, attached=lam.attached,
+            downloads=Downloads(settings.data), policies=accounts.policies, roles=accounts.roles, sessions=accounts.sessions, logs=accounts.logs,
         )
         return Wire(
             parts, region=settings.region, account=settings.account, guard=self._guard(keys), credentials=lam.credentials, keys=keys, say=lam.say,

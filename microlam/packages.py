@@ -14,7 +14,6 @@ import shutil
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -265,6 +264,7 @@ def _is_exactly(folder: Path, digests: Mapping[str, bytes]) -> bool:
 
 def zip_of(folder: Path) -> bytes:
     """A folder as a zip, the same bytes for the same content: sorted, without dates, with executable bits."""
+    import zipfile  # many servers never make one
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -12,6 +12,7 @@ from pathlib import Path
 from microlam import __version__
 from microlam.app import Microlam
 from microlam.errors import PortTaken, SettingsError
+from microlam.executors.workers.system import share_heap
 from microlam.faces import Faces, low_level
 from microlam.guard import may_start
 from microlam.settings import Settings, url_of
@@ -20,6 +21,7 @@ from microlam.terminal import Terminal
 
 async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:
     """Serve a folder until a signal ends it; raises SettingsError where it cannot start."""
+    share_heap()
     may_start(settings.host, settings.admin_token, settings.access_key, settings.secret_key)
     listening = listen(settings.host, settings.port)
     url = url_of(settings.host, listening.getsockname()[1])
@@ -52,8 +54,10 @@ async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, ur
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens; raises PortTaken, or SettingsError where the address is not this machine's."""
+    # A name as bytes is taken as it is; the codec for others is a tenth of a megabyte.
+    name = host.encode() if host.isascii() else host
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
         raise SettingsError(reason=f"Address {host} cannot be listened on: {error.strerror or error}. Choose another with --host.") from None

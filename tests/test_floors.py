@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "microlam"
 
 FLOORS = (
     {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "hooks", "lasting", "log_patterns"},
-    {"store", "packages", "archives", "requirements", "executors"},
+    {"store", "packages", "archives", "requirements", "executors", "watching"},
     {"admission", "functions", "triggers", "pauses", "invoke", "resources"},
     {"sources", "gateway", "aws", "admin"},
     {"app", "faces", "server", "embed", "bridge", "adapters", "testing", "pytest_plugin", "cli", "terminal", "client", "commands", "__init__", "__main__"},
@@ -19,7 +19,7 @@ FLOORS = (
 HOMES = {
     "aiohttp": {"gateway", "aws", "admin", "app", "faces", "server", "embed", "bridge", "testing", "guard"}, "jinja2": {"admin"},
     "pygments": {"admin"}, "aiosqlite": {"store"},
-    "watchfiles": {"sources", "functions"}, "aws_croniter": {"cron"}, "botocore": set(), "boto3": set(),
+    "watchfiles": {"watching"}, "aws_croniter": {"cron"}, "botocore": set(), "boto3": set(),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

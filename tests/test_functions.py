@@ -444,6 +444,18 @@ async def test_functions_in_use_get_their_new_code_before_anyone_asks(folder: Fo
     assert await answer_of(folder.functions.all()[0].latest) == "new"
 
 
+async def test_a_name_that_is_not_utf_8_does_not_end_the_watch(folder: Folder) -> None:
+    folder.write({"hello.py": HANDLER.format("hi")})
+    await folder.functions.load()
+    async with folder.watched():
+        folder.write({os.fsdecode(b"\xff.txt"): "", "one.py": HANDLER.format("x")})
+        await until(lambda: "one" in folder.names())
+        folder.write({os.fsdecode(b"\xfe.txt"): "", "two.py": HANDLER.format("x")})
+        await until(lambda: "two" in folder.names())
+        folder.write({"hello.py": "from microlam import http\n@http('GET /new')\n" + HANDLER.format("new")})
+        await until(lambda: "GET /new" in folder.routes())
+
+
 async def test_saving_by_rename_and_by_deletion(folder: Folder) -> None:
     folder.write({"hello.py": HANDLER.format(0)})
     await folder.functions.load()

@@ -69,6 +69,27 @@ def test_no_function_is_imported_at_the_start(serve: Serve, tmp_path: Path) -> N
     assert trace.exists()
 
 
+def test_what_few_servers_need_is_not_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text(HELLO)
+    code = """
+import asyncio, sys
+from microlam.server import Microlam
+async def main():
+    async with Microlam(sys.argv[1], endpoint_url="http://127.0.0.1:1") as lam:
+        assert (await lam.invoke("hello")).value == {"message": "hello"}
+        await lam.settled()
+        print(*sys.modules)
+asyncio.run(main())
+"""
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment(), timeout=30)
+    seldom = {
+        "anyio", "watchfiles", "zipfile", "tomllib", "zoneinfo", "jinja2", "microlam.admin", "microlam.aws", "microlam.executors.inprocess",
+        "microlam.sources.follower", "microlam.resources.layers", "microlam.resources.roles", "microlam.store.lists", "microlam.events.generate",
+    }
+    assert (seldom & set(ran.stdout.split()), ran.stderr) == (set(), "")
+    assert "microlam.invoke" in ran.stdout.split()
+
+
 @pytest.mark.parametrize("case", ["port", "folder", "toml", "held", "newer"])
 def test_what_cannot_start_says_so_in_one_line(serve: Serve, tmp_path: Path, case: str) -> None:
     folder, data = tmp_path / "functions", tmp_path / "data"

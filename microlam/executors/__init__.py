@@ -1,11 +1,17 @@
 """Executors run a version's handler. Each keeps the same contract, and one suite of tests holds all of them to it."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 from microlam.model import Invocation, Outcome, Version
+
+if TYPE_CHECKING:
+    from microlam.executors.inprocess import InProcess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +64,27 @@ class Executor(Protocol):
 
     async def close(self) -> None:
         """End everything at once; whoever wants to drain has done so."""
+
+
+class Executors(dict[str, Executor]):
+    """A server's, by name. The one within its own process, which few functions want, is there from when the first one does."""
+
+    def __init__(self, processes: Executor, in_process: Callable[[], InProcess]) -> None:
+        super().__init__(processes=processes)
+        self._in_process = in_process
+
+    @cached_property
+    def inprocess(self) -> InProcess:
+        made = self["inprocess"] = self._in_process()
+        return made
+
+    def __missing__(self, name: str) -> Executor:
+        if name != "inprocess":
+            raise KeyError(name)
+        return self.inprocess
+
+    async def close(self) -> None:
+        """End everything at once, the newest first."""
+        async with AsyncExitStack() as closing:
+            for executor in self.values():
+                closing.push_async_callback(executor.close)

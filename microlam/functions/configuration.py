@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -48,6 +47,7 @@ class Configuration:
 
 def read_configuration(text: str, file: str = FILE) -> Configuration:
     """Read the text of a `microlam.toml`; BrokenToml where it cannot be used."""
+    import tomllib  # many folders have no such file
     try:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-# In milliseconds: how long a burst of changes may be gathered, and how long a silence ends it.
-DEBOUNCE, STEP = 50, 10
+from microlam.watching import Stumbled, changes
+
+# In milliseconds: how long a burst of changes may be gathered, how long a pause ends it, and how long nothing need be told.
+DEBOUNCE, STEP, SILENCE = 50, 10, 5_000
 POLL_EVERY = 0.3
 
 
@@ -38,14 +40,13 @@ class Watcher:
         self._hint.clear()
 
     async def _listen(self, folders: frozenset[Path]) -> None:
-        from watchfiles import awatch
-
         try:
-            # By the loop's next turn awatch has subscribed: what changed before is for the one who waits to find.
+            # By the loop's next turn they are subscribed to: what changed before is for the one who waits to find.
             asyncio.get_running_loop().call_soon(self._hint.set)
-            async for _ in awatch(*folders, recursive=False, watch_filter=None, debounce=DEBOUNCE, step=STEP, ignore_permission_denied=True):
-                self._hint.set()
-        except FileNotFoundError:       # a folder went in the meantime; its parent is watched too
+            async for found in changes(folders, recursive=False, debounce=DEBOUNCE, step=STEP, silence=SILENCE):
+                if found:
+                    self._hint.set()
+        except (FileNotFoundError, Stumbled):       # a folder that went in the meantime has a parent that is watched too
             self._folders = frozenset()
         except OSError as error:
             self._poll = True

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from microlam.clock import Clock
 from microlam.resources.buckets import Buckets
-from microlam.sources.follower import Follower
 from microlam.triggers import Triggers
+from microlam.watching import DELETED, Stumbled, changes
+
+if TYPE_CHECKING:
+    from microlam.sources.follower import Follower
 
 # How often to look whether a bucket's folder came, went or is another one: a few `stat` calls.
 LOOK_EVERY = 1.0
@@ -85,6 +88,7 @@ class Folders:
         for bucket in list(self._followers):
             if bucket not in places or places[bucket].path != self._places[bucket].path:
                 await self._stop_following(bucket)
+        from microlam.sources.follower import Follower  # many servers have no drop folder
         for bucket, place in places.items():
             if bucket not in self._followers:
                 fresh = await self._arrive(bucket, starting=starting)
@@ -125,8 +129,8 @@ class Folders:
                 return await self._pass_on(paths)
             except FileNotFoundError:
                 return None
-            except ExceptionGroup:
-                # watchfiles stumbles over a name that is not UTF-8. What else happened is looked for, and it begins anew.
+            except Stumbled:
+                # What else happened is looked for, and it begins anew.
                 self._hint([str(path) for path in paths])
             except (OSError, RuntimeError) as error:
                 if not self._poll:
@@ -135,17 +139,13 @@ class Folders:
             await asyncio.sleep(LOOK_EVERY)
 
     async def _pass_on(self, paths: Sequence[Path]) -> None:
-        import watchfiles
-
         listening, everything = False, [str(path) for path in paths]
-        hints = watchfiles.awatch(*paths, watch_filter=None, debounce=50, step=50, rust_timeout=1000, yield_on_timeout=True,
-                                  force_polling=self._poll or None, ignore_permission_denied=True)
-        async with aclosing(hints):
+        async with aclosing(changes(paths, recursive=True, debounce=50, step=50, silence=1000, poll=self._poll)) as bursts:
             # The first answer, within a second, says that the watches are set: what happened before is looked for then.
-            async for changes in hints:
-                self._hint([path for _, path in changes] if listening else everything)
+            async for burst in bursts:
+                self._hint([path for _, path in burst] if listening else everything)
                 listening = True
-                if any((watchfiles.Change.deleted, path) in changes for path in everything):
+                if any((DELETED, path) in burst for path in everything):
                     # One made in its place may even get its inode, but is not watched.
                     return
 

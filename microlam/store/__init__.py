@@ -9,8 +9,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import orjson
 
@@ -18,16 +19,18 @@ from microlam.errors import DataFolderHeld, RecordUnavailable, SettingsError
 from microlam.model import Invocation, Outcome
 from microlam.store import rollups, rows, words
 from microlam.store.changes import Changes
-from microlam.store.charts import Charts
 from microlam.store.clerk import Clerk
 from microlam.store.database import Step, Undone, read_queries
 from microlam.store.index import Index
-from microlam.store.lists import InvocationFilter, Lists, Page
 from microlam.store.logs import Logged, LogGroupRow, LogPlace, Logs, LogStreamRow
 from microlam.store.recorder import Recorder
 from microlam.store.rollups import Point, Series, Totals, summed
 from microlam.store.rows import Document, ObjectRow, Record, Running, Size, Waiting, full_record_json, record_json
 from microlam.store.sqlite import Sqlite
+
+if TYPE_CHECKING:
+    from microlam.store.charts import Charts
+    from microlam.store.lists import InvocationFilter, Lists, Page
 
 __all__ = [
     "Document", "InvocationFilter", "LogGroupRow", "LogPlace", "LogStreamRow", "Logged", "ObjectRow", "Page", "Point", "Record", "Series", "Size", "Store",
@@ -50,8 +53,7 @@ class Store:
         self._folder, self._database, self._changes, self._recorder, self._index, self._life = folder, database, changes, recorder, index, life
         self._clerk = Clerk(database, recorder, index)
         life.push_async_callback(self._clerk.close)
-        self._lists = Lists(database, self._settle, index, patience)
-        self.charts = Charts(database, self._clerk)
+        self._patience = patience
         self.logs = Logs(database, recorder.write, self._settle)
 
     @classmethod
@@ -154,6 +156,17 @@ class Store:
         return len(restarted), len(crashed)
 
     # ---- looking -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def charts(self) -> Charts:
+        """What the roll-ups tell; imported, as lists are, when somebody first looks."""
+        from microlam.store.charts import Charts
+        return Charts(self._database, self._clerk)
+
+    @cached_property
+    def _lists(self) -> Lists:
+        from microlam.store.lists import Lists
+        return Lists(self._database, self._settle, self._index, self._patience)
 
     async def invocations(self, filter: InvocationFilter, limit: int = 50, cursor: str | None = None) -> Page:
         """A page of invocations, newest first, with all that was put before; a long search may stop early and say where to go on."""
@@ -280,6 +293,14 @@ class Store:
         """Keep documents, in place of those of the same kind, owner and name, and forget others: all of it or nothing, on disk when this returns."""
         kept, gone = [rows.document_row(document) for document in keep], [(document.kind, document.owner, document.name) for document in forget]
         await self._recorder.write(lambda: [*([Step("forget_document", gone)] if gone else ()), *([Step("keep_document", kept)] if kept else ())])
+
+
+def __getattr__(name: str) -> object:
+    # Named by those who look, whose imports come when somebody does.
+    if name in ("InvocationFilter", "Page"):
+        from microlam.store import lists
+        return getattr(lists, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 # ---- the data folder -------------------------------------------------------------------------------------------------

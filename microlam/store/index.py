@@ -106,7 +106,9 @@ async def _write(database: Sqlite, steps: Sequence[Step]) -> None:
 
 
 async def _open(folder: Path, queries: Mapping[str, str]) -> Sqlite:
-    return await Sqlite.open(folder / FILE, queries, _MIGRATIONS, functions={"spelled_out": words.spelled_out}, beside={"record": folder / "microlam.db"})
+    return await Sqlite.open(
+        folder / FILE, queries, _MIGRATIONS, functions={"spelled_out": words.spelled_out}, beside={"record": folder / "microlam.db"}, alone=True,
+    )
 
 
 def _available() -> bool:

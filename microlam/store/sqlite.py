@@ -31,8 +31,8 @@ _BATCHES = (128, 32, 8, 1)
 _INSERT = re.compile(r"(INSERT .*\sVALUES )(\(.*?\))(\s*(?:ON CONFLICT.*)?;)", re.DOTALL)
 
 
-# Threads that read; each is made when all the others are busy.
-_READERS = 4
+# Threads that read. Each holds a third of a megabyte for good, so another one is made only when all have been busy for so many seconds.
+_READERS, _PATIENCE = 4, 0.05
 
 Function = Callable[..., Any]
 
@@ -40,12 +40,16 @@ Function = Callable[..., Any]
 class Sqlite:
     """One database file."""
 
-    def __init__(self, path: Path, writer: aiosqlite.Connection, queries: Mapping[str, str], functions: Mapping[str, Function]) -> None:
+    def __init__(
+        self, path: Path, writer: aiosqlite.Connection, queries: Mapping[str, str], functions: Mapping[str, Function], alone: bool,
+    ) -> None:
         self._path, self._writer, self._functions = path, writer, functions
         self._beside: dict[str, Path] = {}
         self._readers: list[aiosqlite.Connection] = []
-        self._unopened = _READERS
+        self._unopened = 0 if alone else _READERS
         self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
+        if alone:
+            self._idle.put_nowait(writer)
         self._queries = queries
         self._inserts = {name: match.groups() for name, query in queries.items() if (match := _INSERT.fullmatch(query))}
         self._returning = frozenset(name for name, query in queries.items() if re.search(r"\bRETURNING\b", query))
@@ -53,11 +57,12 @@ class Sqlite:
     @classmethod
     async def open(
         cls, path: Path, queries: Mapping[str, str], migrations: Path, *,
-        functions: Mapping[str, Function] | None = None, beside: Mapping[str, Path] | None = None,
+        functions: Mapping[str, Function] | None = None, beside: Mapping[str, Path] | None = None, alone: bool = False,
     ) -> Self:
         """Open the file, made or brought up to date by the numbered SQL files in `migrations`.
 
-        Queries may call these Python functions; what is written may also be read from the files `beside` it, by name.
+        Queries may call these Python functions; what is written may also be read from the files `beside` it, by name. With `alone`, the connection
+        that writes is the one that reads: for those who only read what they write.
         """
         try:
             writer = await _connect(path, functions or {}, {})
@@ -71,7 +76,7 @@ class Sqlite:
                 raise
         except sqlite3.Error as error:
             raise SettingsError(reason=f"{path}: {error}") from error
-        return cls(path, writer, queries, functions or {})
+        return cls(path, writer, queries, functions or {}, alone)
 
     def read_beside(self, name: str, path: Path) -> None:
         """From now on queries may read another file as well."""
@@ -83,14 +88,22 @@ class Sqlite:
         try:
             return await _in_thread(reader, partial(self._read, query, make, parameters))
         except asyncio.CancelledError:
-            await reader.interrupt()            # nobody waits for it any more
+            if reader is not self._writer:
+                await reader.interrupt()        # nobody waits for it any more
             raise
         finally:
             self._idle.put_nowait(reader)
 
     async def _reader(self) -> aiosqlite.Connection:
-        if not self._idle.empty() or not self._unopened:
-            return await self._idle.get()
+        if self._unopened == _READERS:
+            return await self._another()
+        try:
+            async with asyncio.timeout(_PATIENCE if self._unopened else None):
+                return await self._idle.get()
+        except TimeoutError:
+            return await (self._another() if self._unopened else self._idle.get())
+
+    async def _another(self) -> aiosqlite.Connection:
         self._unopened -= 1
         try:
             self._readers.append(reader := await _connect(self._path, self._functions, self._beside))

@@ -1,4 +1,4 @@
-"""What the kernel is asked for beyond Python's os: who dies with whom, and who is whose child. Elsewhere than on Linux: nothing."""
+"""What the system is asked for beyond Python's os: who dies with whom, who is whose child, and where memory comes from. Elsewhere than on Linux: nothing."""
 from __future__ import annotations
 
 import os
@@ -9,19 +9,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+M_ARENA_MAX = -8
 
 
-def _find_prctl() -> Callable[[int, int], object]:
-    """prctl(2), through `_ctypes` itself: the ctypes package would cost every worker half a megabyte."""
+def _find(name: str) -> Callable[[int, int], object]:
+    """A function of libc, through `_ctypes` itself: the ctypes package would cost every worker half a megabyte."""
     try:
         import _ctypes
-        address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]
+        address = _ctypes.dlsym(_ctypes.dlopen(None, 0), name)  # type: ignore[arg-type]
         return lambda option, value: _ctypes.call_function(address, (option, value, 0, 0, 0))
     except (ImportError, AttributeError, OSError):
         return lambda option, value: None   # an interpreter, or a system, without it does without the backstop
 
 
-prctl = _find_prctl() if sys.platform == "linux" else lambda option, value: None
+prctl = _find("prctl") if sys.platform == "linux" else lambda option, value: None
 
 
 def adopt_orphans() -> None:
@@ -32,6 +33,12 @@ def adopt_orphans() -> None:
 def die_with_parent(signal: int) -> None:
     """Have the kernel send `signal` to this process when its parent ends."""
     prctl(PR_SET_PDEATHSIG, signal)
+
+
+def share_heap() -> None:
+    """Have the threads that are yet to start take memory from one heap: glibc gives each its own, which keeps what it once needed."""
+    if sys.platform == "linux":
+        _find("mallopt")(M_ARENA_MAX, 1)
 
 
 def parents() -> dict[int, int]:
