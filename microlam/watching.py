@@ -49,13 +49,12 @@ async def changes(
 
 
 def _rust() -> type[RustNotify]:
-    """The class, its module loaded under the name that it has for everybody, without the package that it lies in, where it lies where it did."""
+    """The module under the name that it has for everybody, loaded without the package that it lies in."""
     if _RUST not in sys.modules:
         package = find_spec("watchfiles")
         spec = PathFinder.find_spec(_RUST, package.submodule_search_locations if package else None)
         if spec is None or spec.loader is None:
-            from watchfiles import RustNotify
-            return RustNotify
+            raise ImportError(f"There is no {_RUST}", name=_RUST)
         module = sys.modules[_RUST] = module_from_spec(spec)
         spec.loader.exec_module(module)
     found: type[RustNotify] = sys.modules[_RUST].RustNotify
