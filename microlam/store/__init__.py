@@ -88,12 +88,11 @@ class Store:
 
     def put(self, invocation: Invocation, outcome: Outcome) -> None:
         """Record how an invocation ended; it is written with others, a moment later."""
-        self._recorder.put(invocation, outcome, len(invocation.payload) + len(outcome.payload) + len(outcome.logs))
-        self._clerk.notice()
+        self._recorder.put(invocation, outcome)
 
     def note_running(self, invocation: Invocation, version_number: str, started_at: datetime) -> None:
         """Show that an invocation runs; once it has ended, that stands."""
-        self._recorder.put(invocation, Running(version_number, started_at), 0)
+        self._recorder.put(invocation, Running(version_number, started_at))
 
     @property
     def full(self) -> bool:

@@ -35,6 +35,7 @@ class Clerk:
         self._database, self._recorder, self._index = database, recorder, index
         self._news = asyncio.Event()
         self._news.set()                # what a server before this one left
+        recorder.noted = self.notice
         self._one_at_a_time = asyncio.Lock()
         self.counted = 0                # batches; while it stays, no roll-up has changed
         self._unindexed = asyncio.Event()
@@ -44,7 +45,7 @@ class Clerk:
             self._tasks.append(asyncio.create_task(self._keep_indexing(index), name="indexing clerk"))
 
     def notice(self) -> None:
-        """Something has ended, or is about to be written."""
+        """That something has ended has been written."""
         self._news.set()
 
     async def settle(self) -> None:

@@ -56,6 +56,7 @@ class Recorder:
         self._room = asyncio.Event()
         self._room.set()
         self._timer: asyncio.TimerHandle | None = None
+        self.noted: Callable[[], None] = _nothing       # called when notes have been written
         self._loop = asyncio.get_running_loop()
         self.closed = False
         self.error: str | None = None
@@ -63,8 +64,11 @@ class Recorder:
 
     # ---- taking -------------------------------------------------------------------------------------------------
 
-    def put(self, invocation: Invocation, end: Outcome | Running, size: int) -> None:
-        """Record that one runs, or how it ended, soon; `size` is how many bytes that holds in memory."""
+    def put(self, invocation: Invocation, end: Outcome | Running) -> None:
+        """Record that one runs, or how it ended, soon."""
+        size = len(invocation.payload)
+        if isinstance(end, Outcome):
+            size += len(end.payload) + len(end.logs)
         notes = self._open
         if notes is None or len(notes.notes) >= GROUP:
             notes = self._open = _Notes([])
@@ -188,10 +192,15 @@ class Recorder:
             return
         if isinstance(result, Exception):
             _log.error("invocation %s cannot be recorded: %s", notes.notes[0][0].id, result)
+        self.noted()
         self._unwritten -= len(notes.notes)
         self._unwritten_bytes -= notes.size
         if not self.full:
             self._room.set()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _count(entry: _Notes | _Awaited) -> int:
