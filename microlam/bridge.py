@@ -72,6 +72,7 @@ class Asgi:
         root = scope.get("root_path", "").rstrip("/")
         faces = self._faces_under(root)
         async with _request(scope, root, receive, send) as request:
+            await asyncio.sleep(0)      # Files are looked at once a turn of the loop, and this client may be in this very turn, having just saved one.
             with suppress(ConnectionResetError):        # the client has left
                 response = await faces.serve(request)
                 await response.prepare(request)

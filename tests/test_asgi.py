@@ -163,3 +163,29 @@ async def test_a_microlam_that_cannot_start_is_the_servers_failure(tmp_path: Pat
     await microlam.asgi(microlam.Microlam(tmp_path / "nowhere"))({"type": "lifespan"}, receive, send)
     assert sent[0]["type"] == "lifespan.startup.failed"
     assert "nowhere" in sent[0]["message"]
+
+
+async def test_a_client_in_the_same_process_that_has_just_saved_gets_the_new_code(tmp_path: Path) -> None:
+    """Given a handler that never waits, when one task asks, saves and asks again without a pause, then each reply is the newest."""
+    async def ask() -> str:
+        body = b""
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            nonlocal body
+            body += message.get("body", b"")
+
+        headers = [(b"host", b"localhost")]
+        await faces({"type": "http", "method": "GET", "path": "/hello", "query_string": b"", "headers": headers, "scheme": "http"}, receive, send)
+        return body.decode()
+
+    (tmp_path / "hello.py").write_text("async def handler(event, context): return 'start'\n")
+    async with microlam.Microlam(tmp_path, data=tmp_path / ".data", executor="inprocess") as lam:
+        faces = microlam.asgi(lam)
+        for number in range(10):
+            for _ in range(100):    # until what is there has been there for longer than the file system's clock ticks
+                await ask()
+            (tmp_path / "hello.py").write_text(f"async def handler(event, context): return 'change {number}'\n")
+            assert await ask() == f"change {number}"

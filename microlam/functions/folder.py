@@ -121,9 +121,9 @@ class FolderFunctions:
     # ---- which code --------------------------------------------------------------------------------------------------
 
     def ready(self, arn: str) -> Version | None:
-        """The version of what the files hold now, where that is known."""
+        """The version of what the files hold now, where that is known; for requests that came by a socket in an earlier turn of the loop."""
         live = self._live.get(arn)
-        return live.good if live is not None and live.good is not None and live.unchanged() else None
+        return live.good if live is not None and live.good is not None and live.unchanged_this_turn() else None
 
     async def current(self, arn: str) -> Version:
         """The version of what the files hold now, once it has been imported; the last good one while that fails."""

@@ -41,6 +41,7 @@ class Live:
         self._always: list[tuple[str, Stamp | None]] = []
         self._sometimes: list[tuple[str, Stamp | None]] = []
         self._look_again = 0.0
+        self._looked = False                                    # in this turn of the event loop
 
     def mark(self) -> None:
         """Something has changed: look before the next request."""
@@ -60,6 +61,18 @@ class Live:
         self._look_again = 0.0
         # Of files that changed within the last tick of the clock one cannot tell: look again at the next request.
         self._clean = copy.settled and self.marks == marks
+
+    def unchanged_this_turn(self) -> bool:
+        """The same as `unchanged`, looked once in each turn of the event loop: all that came by a socket and is served in it had come before."""
+        if not (self._looked and self._clean):
+            if not self.unchanged():
+                return False
+            self._looked = True
+            asyncio.get_running_loop().call_soon(self._turn)
+        return True
+
+    def _turn(self) -> None:
+        self._looked = False
 
     def unchanged(self) -> bool:
         """Whether the files are what they were, as far as a few microseconds tell."""

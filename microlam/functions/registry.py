@@ -105,7 +105,7 @@ class Registry:
     # ---- which code --------------------------------------------------------------------------------------------------
 
     def ready(self, arn: str, qualifier: str | None = None) -> Version | None:
-        """The same as `current`, where nothing need be waited for: the folder's functions whose files are what they were."""
+        """The same as `current`, for what came by a socket, where nothing need be waited for: functions of the folder whose files are what they were."""
         return self._folder.ready(arn) if qualifier is None else None
 
     async def current(self, arn: str, qualifier: str | None = None) -> Version:
