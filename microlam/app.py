@@ -262,7 +262,7 @@ class Microlam:
     @asynccontextmanager
     async def _answer_handlers(self, listening: socket.socket) -> AsyncIterator[None]:
         """Let the handlers' own calls (AWS_ENDPOINT_URL) in, past everything of the host's."""
-        server = low_level(Faces(self, admin=None).serve)
+        server = low_level(Faces(self, admin=None, untouched=True).serve)
         sockets = await asyncio.get_running_loop().create_server(server, sock=listening)
         try:
             yield

@@ -58,7 +58,7 @@ def setup(
         if not mounted:
             mounted.append(Faces(
                 lam, functions=at.get("functions"), aws=at.get("aws"), admin=at.get("admin"), hosted=True, guarded=guard is not None,
-                cancelling=_cancels(request),
+                cancelling=_cancels(request), untouched=_leaves_replies_alone(request),
             ))
         return await mounted[0].serve(request)
 
@@ -72,6 +72,11 @@ def setup(
 def _cancels(request: web.Request) -> bool:
     """Whether the host's server cancels requests whose client has left: aiohttp's `handler_cancellation`, which nothing public tells."""
     return bool(getattr(getattr(request.protocol, "_manager", None), "handler_cancellation", True))
+
+
+def _leaves_replies_alone(request: web.Request) -> bool:
+    """Whether no middleware and no signal of the host's applications sees a reply before it is written."""
+    return not any(app.middlewares or app.on_response_prepare for app in request.match_info.apps)
 
 
 async def _lets_in(guard: HostGuard, request: web.Request) -> bool:
@@ -95,13 +100,17 @@ class Unrouted(web.DynamicResource):
     def __init__(self, router: web.UrlDispatcher) -> None:
         super().__init__("/{tail:.*}")
         self._router = router
+        self._seen = -1         # how many resources there were
+        self._later: list[web.AbstractResource] = []
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
-        for resource in self._router.resources():
-            if _comes_later(resource):
-                match, methods = await resource.resolve(request)
-                if match is not None or methods:        # it takes the path, if only with another method
-                    return None, set()
+        resources = self._router.resources()
+        if len(resources) != self._seen:
+            self._seen, self._later = len(resources), [resource for resource in resources if _comes_later(resource)]
+        for resource in self._later:
+            match, methods = await resource.resolve(request)
+            if match is not None or methods:        # it takes the path, if only with another method
+                return None, set()
         return await super().resolve(request)
 
 

@@ -28,18 +28,18 @@ class Faces:
 
     A request falls straight through: the admin's paths, then the AWS API, then the functions' routes. `hosted` says that the requests come through
     somebody else's server, which may listen anywhere; `guarded`, that this host has seen to it who may call; `cancelling`, that its server cancels
-    requests whose client has left.
+    requests whose client has left; `untouched`, that it writes replies as they are.
     """
 
     def __init__(
         self, lam: Microlam, *, functions: str | None = "", aws: str | None = "", admin: str | None = "/_microlam", hosted: bool = False,
-        guarded: bool = False, cancelling: bool = False,
+        guarded: bool = False, cancelling: bool = False, untouched: bool = False,
     ) -> None:
         self._lam, self._functions, self._aws, self._admin = lam, functions, aws, admin
         self._hosted, self._guarded = hosted, guarded
         self.gateway = None if functions is None else Gateway(
             lam.functions, lam.triggers, lam.invoker, prefix=functions, error_page=self._error_page if admin is not None else None, clock=lam.clock,
-            cancelling=cancelling,
+            cancelling=cancelling, untouched=untouched,
         )
 
     @cached_property

@@ -37,7 +37,7 @@ async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:
 
 
 async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, url: str, stopping: asyncio.Event) -> None:
-    faces = Faces(lam)
+    faces = Faces(lam, untouched=True)
     server = low_level(faces.serve)
     sockets = await asyncio.get_running_loop().create_server(server, sock=listening, backlog=1024)
     terminal.show_banner(

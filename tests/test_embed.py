@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -64,6 +64,49 @@ async def test_without_a_prefix_functions_have_every_path_that_the_host_has_not_
         assert await text(http, "/part/own") == "200 the host's"
         assert (await text(http, "/index.html", "POST")).startswith("405")
         assert (await text(http, "/admin/health")).startswith("200")
+
+
+@web.middleware
+async def adding(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    reply = await handler(request)
+    reply.headers["X-Host"] = "was here"
+    return reply
+
+
+async def signed(request: web.Request, reply: web.StreamResponse) -> None:
+    reply.headers["X-Host"] = "was here"
+
+
+@pytest.mark.parametrize("where", ["nowhere", "in a middleware", "in a signal", "in a signal of the whole"])
+async def test_a_host_adds_to_replies_wherever_aiohttp_lets_it(tmp_path: Path, where: str) -> None:
+    write(tmp_path, {"hello.py": "def handler(event, context): return {'statusCode': 201, 'headers': {'X-Own': 'mine'}, 'cookies': ['a=1'], 'body': 'hello'}\n"})
+    app, whole = web.Application(middlewares=[adding] if where == "in a middleware" else []), web.Application()
+    microlam.setup(app, tmp_path, prefix="/fn", data=tmp_path / ".data")
+    if where == "in a signal":
+        app.on_response_prepare.append(signed)
+    if where == "in a signal of the whole":
+        whole.on_response_prepare.append(signed)
+    whole.add_subapp("/part", app)
+    async with client(whole) as http, http.get("/part/fn/hello") as reply:
+        assert (reply.status, await reply.text(), reply.headers.get("X-Host")) == (201, "hello", None if where == "nowhere" else "was here")
+        assert (reply.headers["X-Own"], reply.headers["Set-Cookie"], len(reply.headers["apigw-requestid"])) == ("mine", "a=1", 36)
+
+
+async def test_a_hosts_access_log_tells_of_functions_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, {"hello.py": "def handler(event, context): return {'statusCode': 201, 'headers': {'X-Own': 'mine'}, 'body': 'hello'}\n"})
+    app = web.Application()
+    microlam.setup(app, tmp_path, prefix="/fn", data=tmp_path / ".data")
+    runner = web.AppRunner(app, access_log_format="%r %s %b %{X-Own}o")
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        with caplog.at_level("INFO", "aiohttp.access"):
+            async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{runner.addresses[0][1]}/fn/hello") as reply:
+                assert await reply.text() == "hello"
+            await runner.cleanup()      # the line is written after the reply
+    finally:
+        await runner.cleanup()
+    assert "GET /fn/hello HTTP/1.1 201 5 mine" in caplog.text
 
 
 async def test_the_admin_is_not_drawn_at_a_hosts_root(tmp_path: Path) -> None:

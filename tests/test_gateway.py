@@ -93,7 +93,7 @@ class Client:
 
 @asynccontextmanager
 async def gateway(peer: Peer, **options: object) -> AsyncIterator[Client]:
-    face = Gateway(peer, peer, peer, error_page=page, **options)  # type: ignore[arg-type]
+    face = Gateway(peer, peer, peer, error_page=page, untouched=True, **options)  # type: ignore[arg-type]
     async with listening(face.serve, cancelling=bool(options.get("cancelling"))) as port, ClientSession() as session:
         yield Client(session, port)
 

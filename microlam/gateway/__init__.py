@@ -16,7 +16,7 @@ from microlam.errors import NotFound, RequestTooLarge, Throttled
 from microlam.events.http import HttpFacts, HttpReply, Malformed, reply, split_target
 from microlam.events.template import Template
 from microlam.gateway.body import read_body
-from microlam.gateway.replies import identified, message, response
+from microlam.gateway.replies import Written, identified, message, response
 from microlam.guard import is_loopback, loopback_host
 from microlam.model import SYNC_PAYLOAD_LIMIT, Invocation, Outcome, Version, new_id
 from microlam.routes import RouteTable
@@ -62,11 +62,12 @@ class Gateway:
 
     A body comes within `deadline` seconds and is never silent for `silence`, or the client gets a 408. `cancelling` says that the host's
     server cancels handlers whose client has left (aiohttp's `handler_cancellation`): invocations are then shielded, and finish all the same.
+    `untouched`, that aiohttp writes replies as they are: no middleware and no signal of a host's has a look at them.
     """
 
     def __init__(
         self, functions: Functions, triggers: Triggers, invoker: Invoker, *, prefix: str = "", error_page: ErrorPage | None = None,
-        clock: Clock | None = None, silence: float = 10.0, deadline: float = 60.0, cancelling: bool = False,
+        clock: Clock | None = None, silence: float = 10.0, deadline: float = 60.0, cancelling: bool = False, untouched: bool = False,
     ) -> None:
         self.functions = functions
         self.triggers = triggers
@@ -76,7 +77,7 @@ class Gateway:
         self.clock = clock or SystemClock()
         self.silence = silence
         self.deadline = deadline
-        self.cancelling = cancelling
+        self.cancelling, self.untouched = cancelling, untouched
         self._finishing: set[asyncio.Task[Outcome]] = set()
         self._templates: dict[tuple[object, ...], Template] = {}
         self._routes: RouteTable | None = None      # that the templates were made by
@@ -116,7 +117,7 @@ class Gateway:
             return message(500, "Internal Server Error", id=id)
         answer = reply(outcome) if outcome.ok else None
         if isinstance(answer, HttpReply):
-            return response(request, answer, id)
+            return Written(answer, id) if self.untouched else response(answer, id)
         return self._failure(request, outcome, invocation, answer)
 
     def _template(self, request: web.BaseRequest) -> Template | None:

@@ -19,10 +19,9 @@ _OURS = frozenset(name.lower() for name in _ID_HEADERS)     # a handler cannot s
 
 
 class Written(web.StreamResponse):
-    """A response whose bytes are known whole, written in one piece.
+    """A response whose bytes are known whole, written in one piece: nobody adds to it.
 
-    For the low-level server only: in an Application the host may still add to a response. aiohttp's own way from a Response to
-    its bytes costs as much as all else it does for a request.
+    aiohttp's own way from a Response to its bytes costs as much as all else it does for a request.
     """
 
     def __init__(self, answer: HttpReply, id: str) -> None:
@@ -30,6 +29,19 @@ class Written(web.StreamResponse):
         self._answer, self._id = answer, id
         self._lasts = False
         self._unread: AbstractStreamWriter | None = None
+
+    # What an access log asks for.
+    @property
+    def status(self) -> int:
+        return self._answer.status
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        return _headers(self._answer)
+
+    @property
+    def body_length(self) -> int:
+        return len(self._answer.body)
 
     @property
     def keep_alive(self) -> bool:
@@ -88,14 +100,16 @@ def _connection(lasts: bool, version: HttpVersion) -> str:
 
 # ---- making responses ------------------------------------------------------------------------------------------------
 
-def response(request: web.BaseRequest, answer: HttpReply, id: str) -> web.StreamResponse:
-    """What a handler answered."""
-    if not isinstance(request, web.Request):
-        return Written(answer, id)
+def response(answer: HttpReply, id: str) -> web.Response:
+    """What a handler answered, for a host to add to."""
+    return identified(web.Response(status=answer.status, body=answer.body, headers=_headers(answer)), id)
+
+
+def _headers(answer: HttpReply) -> CIMultiDict[str]:
     headers = CIMultiDict(answer.headers)
     for cookie in answer.cookies:
         headers.add("Set-Cookie", cookie)
-    return identified(web.Response(status=answer.status, body=answer.body, headers=headers), id)
+    return headers
 
 
 def message(status: int, text: str, *, id: str | None = None, close: bool = False) -> web.Response:
