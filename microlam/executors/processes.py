@@ -91,6 +91,8 @@ class Processes:
         self._tidying: asyncio.TimerHandle | None = None
         self._replacing: set[asyncio.Future[Outcome | None]] = set()
         self._groups = find_groups()
+        self._holding: set[asyncio.Future[None]] = set()
+        self._one_by_one = asyncio.Lock()
         self._left_groups: list[Group] = []
         self._closed = False
 
@@ -181,6 +183,7 @@ class Processes:
         await asyncio.gather(*(asyncio.to_thread(zygote.wait, LAST_WAIT) for zygote in zygotes))
         for worker in list(self._workers):
             worker.ended(None)
+        await asyncio.gather(*self._holding)
         for group in self._left_groups:
             group.remove()
         await self._scratch.close()
@@ -331,9 +334,18 @@ class Processes:
     def started(self, worker: Worker) -> None:
         """A worker's process is there."""
         if self._groups is not None and not worker.over and not worker.place.attached:      # a debugger takes more than most functions
-            group = self._groups.group(worker.place.number)
-            if group.hold(worker.pid, worker.version.memory * MEGABYTE):
-                worker.group = group
+            holding = asyncio.ensure_future(self._hold(worker, self._groups.group(worker.place.number)))
+            self._holding.add(holding)
+            holding.add_done_callback(self._holding.discard)
+
+    async def _hold(self, worker: Worker, group: Group) -> None:
+        """Have the kernel hold a worker to its memory. It takes milliseconds to move a process, and nobody is to wait for that."""
+        async with self._one_by_one:
+            held = await asyncio.to_thread(group.hold, worker.pid, worker.version.memory * MEGABYTE)
+        if held and worker in self._workers:
+            worker.group = group
+        elif held and not group.remove():
+            self._left_groups.append(group)
 
     def freed(self, worker: Worker) -> None:
         """A worker has nothing more to do."""
