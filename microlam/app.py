@@ -207,7 +207,7 @@ class Microlam:
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
             bucket_folder=lambda bucket: bucket_folder(settings.buckets or self.folder, settings.data, bucket), executor=settings.executor,
             requirements=settings.requirements, layer_folder=self.layers.folder, runtime_warning=self._runtime_warning, interpreter=self._interpreter,
-            deployed=self.on_deploy,
+            deployed=self.on_deploy, expect=lambda version: self.executors[version.executor].expect(version),
         )
         self.functions.forgotten.append(self.attached.forget)
         self.invoker = Invoker(

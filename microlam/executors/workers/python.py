@@ -121,6 +121,7 @@ class Worker:
         finish({"statusCode": 200})
 
     def configure(self, configuration: dict[str, Any], log: int) -> None:
+        """Take in all that it is told about itself."""
         self.configuration = configuration
         self.timeout, self.log_format, self.pid = configuration["timeout"], configuration["log_format"], os.getpid()
         self.log.open(log, configuration["log_limit"])
