@@ -179,7 +179,9 @@ class FolderFunctions:
             trouble = await self._install(plan)
             if live.good is None:
                 self._expect(plan.version(live.arn))
-            copy = await asyncio.to_thread(self._looker.copy, plan)
+            copy = self._looker.copy_nowait(plan)
+            if copy is None:
+                copy = await asyncio.to_thread(self._looker.copy, plan)
         except (MicrolamError, OSError) as error:
             live.trouble = _described(error)
             self._tell(live)
