@@ -205,6 +205,7 @@ class Microlam:
             bucket_folder=lambda bucket: bucket_folder(settings.buckets or self.folder, settings.data, bucket), executor=settings.executor,
             requirements=settings.requirements, layer_folder=lambda layers: self.accounts.layers.folder(layers), runtime_warning=self._runtime_warning,
             interpreter=self._interpreter, deployed=self.on_deploy,
+            expect=lambda version: self.executors[version.executor].expect(version),
         )
         self.functions.forgotten.append(self.attached.forget)
         self.invoker = Invoker(

@@ -139,15 +139,22 @@ class Packages:
     def keep(self, root: Path, listed: Callable[[], Mapping[str, Stamp]]) -> Copy:
         """Copy the files that `listed` names below `root`, unless such a copy is there already."""
         for attempt in range(_ATTEMPTS):
-            taken_ns = time.time_ns()
-            files = listed()
-            with contextlib.suppress(_Changed):
-                digests = {path: self._digest(root / path, stamp, taken_ns) for path, stamp in sorted(files.items())}
-                name = _name(digests)
-                self._place(name, root, digests)
-                return Copy(sha256=base64.b64encode(bytes.fromhex(name)).decode(), root=self._folder / name, files=files, taken_ns=taken_ns)
+            copy = self.keep_nowait(root, listed)
+            if copy is not None:
+                return copy
             time.sleep(0.005 * attempt)     # a checkout or a large save is under way
         raise PackageUnstable(folder=root)
+
+    def keep_nowait(self, root: Path, listed: Callable[[], Mapping[str, Stamp]]) -> Copy | None:
+        """The same, but None where a file changed meanwhile."""
+        taken_ns = time.time_ns()
+        files = listed()
+        with contextlib.suppress(_Changed):
+            digests = {path: self._digest(root / path, stamp, taken_ns) for path, stamp in sorted(files.items())}
+            name = _name(digests)
+            self._place(name, root, digests)
+            return Copy(sha256=base64.b64encode(bytes.fromhex(name)).decode(), root=self._folder / name, files=files, taken_ns=taken_ns)
+        return None
 
     def remove_all_but(self, wanted: Collection[Path]) -> None:
         """Remove the copies that nothing refers to any more."""
@@ -193,7 +200,8 @@ class Packages:
             with contextlib.suppress(OSError):      # another thread was first: then its copy, of the same bytes, stays
                 os.rename(making, target)
         finally:
-            shutil.rmtree(making, ignore_errors=True)
+            if making.is_dir():
+                shutil.rmtree(making, ignore_errors=True)
 
 
 class _Changed(Exception):

@@ -720,8 +720,9 @@ async def test_no_bytecode_lies_beside_the_source(processes: Lab) -> None:
     cached, prefix = await processes.value(files, sha256="abc=")
     assert Path(cached).name.startswith("helper.")
     assert prefix is None, "other modules keep theirs where it is"
-    folder, = (processes.folder / "scratch" / "pycache").iterdir()
-    assert sorted(path.name.partition(".")[0] for path in folder.rglob("*.pyc")) == ["hello", "helper"]
+    cache = processes.folder / "scratch" / "pycache"
+    await until(lambda: sorted(path.name.partition(".")[0] for path in cache.rglob("*.pyc")) == ["hello", "helper"], "for the bytecode")
+    folder, = cache.iterdir()
     assert sorted(os.listdir(version.root)) == ["hello.py", "helper.py"]
     await processes.executor.retire(version)
     await until(lambda: not folder.exists())

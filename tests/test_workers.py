@@ -13,8 +13,9 @@ import pytest
 from microlam.executors.environment import needs_fresh_process, preload_of, site_packages
 from microlam.executors.interpreters import Interpreters
 from microlam.executors.logs import Run, exit_sentence, log_of, plain_log
+from microlam.executors.workers.system import children
 from microlam.model import Version, function_arn
-from tests.test_executors import Lab, new_processes, output
+from tests.test_executors import Lab, new_processes, output, until
 
 WORKERS = Path(__file__).parents[1] / "microlam" / "executors" / "workers"
 
@@ -112,6 +113,56 @@ async def test_a_prepared_zygote_is_there_before_the_first_invocation(tmp_path: 
     first, second = await asyncio.gather(*(lab.value("import os\ndef handler(event, context): return os.getppid()", name=name) for name in "ab"))
     assert first == second
     await executor.close()
+
+
+async def test_an_expected_worker_is_the_process_that_was_started_for_it(tmp_path: Path) -> None:
+    executor = new_processes(tmp_path)
+    lab = Lab(tmp_path, executor)
+    code = "import os, sys\ndef handler(event, context): return [os.getpid(), os.getppid(), os.environ.get('_'), 'frames' in sys.modules]"
+    first, zygote, *_ = await lab.value(code)
+    await until(lambda: set(children(zygote)) - {first}, "for the spare one that follows a start")
+    spare, = set(children(zygote)) - {first}
+    for name in ("second", "third"):
+        executor.expect(lab.function(code, name=name))
+    assert await lab.value(code, name="second") == [spare, zygote, None, False]
+    await until(lambda: len(children(zygote)) >= 3)
+    waiting = set(children(zygote)) - lab.pids
+    assert (await lab.value(code, name="third"))[0] in waiting
+    await executor.close()
+    assert not children(zygote)
+
+
+async def test_nothing_waits_for_a_worker_that_does_not_come(tmp_path: Path) -> None:
+    executor = new_processes(tmp_path, idle=0.1)
+    lab = Lab(tmp_path, executor)
+    zygote = await lab.value("import os\ndef handler(event, context): return os.getppid()")
+    executor.expect(lab.function("def handler(event, context): pass", name="never"))
+    await until(lambda: not children(zygote))
+    await executor.close()
+
+
+@pytest.mark.parametrize("environment", [{}, {"PYTHONOPTIMIZE": "1"}])
+async def test_a_handler_that_forks_has_one_thread_in_its_child(tmp_path: Path, environment: dict[str, str]) -> None:
+    lab = Lab(tmp_path, new_processes(tmp_path))
+    code = """
+        import logging, os, threading
+        holds, pipe = threading.Event(), os.pipe()
+        def hold():
+            logging.getLogger().handlers[0].acquire()
+            holds.set()
+            threading.Event().wait()
+        def handler(event, context):
+            threading.Thread(target=hold, daemon=True).start()
+            holds.wait()
+            reading, writing = pipe
+            if os.fork() == 0:
+                logging.warning("the lock is the child's own, and free")
+                os.write(writing, b"%d" % len(threading.enumerate()))
+                os._exit(0)
+            return os.read(reading, 10).decode()
+    """
+    assert await lab.value(code, environment=environment) == "1"
+    await lab.executor.close()
 
 
 # ---- what the platform says ------------------------------------------------------------------------------------------

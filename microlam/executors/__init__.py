@@ -56,6 +56,9 @@ class Executor(Protocol):
     async def warm(self, version: Version) -> Outcome | None:
         """Start one worker and import the handler; None when it waits warm, else how the import failed."""
 
+    def expect(self, version: Version) -> None:
+        """Begin with what a worker of this version needs and its code does not: soon it will be there, and run. `root` is where the code comes from."""
+
     async def retire(self, version: Version) -> None:
         """Let what runs finish, then end the version's workers."""
 

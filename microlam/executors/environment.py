@@ -115,6 +115,8 @@ def preload_of(version: Version) -> tuple[str, ...]:
     asyncio too, where the handler's file speaks of it: importing it takes several times as long as all else of a cold start.
     """
     wanted = (*version.preload, "asyncio") if _speaks_of_coroutines(version) else version.preload
+    if not wanted:
+        return ()
     own = names_in((version.root, *version.path))
     return tuple(name for name in dict.fromkeys(wanted) if name.partition(".")[0] not in own)
 

@@ -168,6 +168,9 @@ class InProcess:
             return unusable(version, failure, new_id())
         return None
 
+    def expect(self, version: Version) -> None:
+        """Nothing of it can be started before its code is there."""
+
     async def retire(self, version: Version) -> None:
         """Let what runs finish, then forget the version's modules."""
         loaded = self._loaded.pop(version.key, None)

@@ -1,7 +1,8 @@
 """Processes: the default executor. Each worker is a process of its own, forked warm, killed with everything below it.
 
 `run` takes a free worker of the version, the last one used first; else one is forked; else, at the limit, the longest idle worker of another
-version makes room; else the caller waits for the first that comes free.
+version makes room; else the caller waits for the first that comes free. A process is begun ahead of its worker where one is expected, and after
+each start for the next: it waits, blank, until it is told what to run.
 """
 from __future__ import annotations
 
@@ -9,12 +10,15 @@ import asyncio
 import itertools
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from microlam.executors import Credentials, ExecutorStatistics, logs, memory
+from microlam.executors.blanks import Blank
 from microlam.executors.cgroups import Group, find_groups
 from microlam.executors.debugging import Debugging
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
@@ -28,6 +32,9 @@ from microlam.model import Invocation, Outcome, Version, new_id
 SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
 SAMPLE_SHARE = 20       # of the time, at most one part in so many is spent on that
 TIDY_EVERY = 1.0        # seconds between looks at idle workers
+EXPECTED_FOR = 1.0      # seconds that a process started ahead waits for a worker to need it
+SPARE_FOR = 10.0        # the same where nobody has said so: a start seldom comes alone
+SPARE_AFTER = 0.005     # seconds in which the reply of the one before goes out
 MEGABYTE = 1 << 20
 LAST_WAIT = 10.0        # seconds that a closing zygote has
 
@@ -81,6 +88,7 @@ class Processes:
         self._workers: dict[Worker, Pool] = {}
         self._granted = 0                                   # places of workers that are about to start
         self._dying: set[Worker] = set()
+        self._blanks: list[Blank] = []                      # started ahead, for workers that are expected
         self._waiting: deque[Waiting] = deque()
         self._zygotes: dict[tuple[str, tuple[str, ...]], Zygote] = {}
         self._dismissed: list[Zygote] = []
@@ -91,6 +99,8 @@ class Processes:
         self._tidying: asyncio.TimerHandle | None = None
         self._replacing: set[asyncio.Future[Outcome | None]] = set()
         self._groups = find_groups()
+        self._holding: set[asyncio.Future[None]] = set()
+        self._one_by_one = asyncio.Lock()
         self._left_groups: list[Group] = []
         self._closed = False
 
@@ -155,6 +165,13 @@ class Processes:
         if pool.bytecode and all(other.bytecode != pool.bytecode for other in (*self._pools.values(), *self._retired)):
             self._scratch.clear(pool.bytecode)
 
+    def expect(self, version: Version) -> None:
+        """Start the process of its next worker, which is told what it is once the code is there."""
+        interpreter = self._interpreters.known(version.runtime)
+        zygote = self._zygotes.get((interpreter.path, preload_of(version))) if interpreter is not None else None
+        if zygote is not None and zygote.ready.done() and not needs_fresh_process(version):
+            self._start_ahead(zygote, EXPECTED_FOR, expected=True)
+
     def statistics(self) -> ExecutorStatistics:
         """Its workers at this moment."""
         living = tuple(worker.statistics() for worker in self._workers if worker not in self._dying)
@@ -174,6 +191,8 @@ class Processes:
             replacing.cancel()
         for waiting in self._waiting:
             waiting.place.cancel()
+        for blank in self._blanks:
+            blank.let_go()
         for worker in list(self._workers):
             self._discard(worker)
         zygotes = [*self._zygotes.values(), *self._dismissed]
@@ -182,6 +201,7 @@ class Processes:
         await asyncio.gather(*(asyncio.to_thread(zygote.wait, LAST_WAIT) for zygote in zygotes))
         for worker in list(self._workers):
             worker.ended(None)
+        await asyncio.gather(*self._holding)
         for group in self._left_groups:
             group.remove()
         await self._scratch.close()
@@ -261,15 +281,40 @@ class Processes:
         return worker
 
     def _worker(self, pool: Pool, zygote: Zygote, interpreter: Interpreter) -> Worker:
-        version, number = pool.version, next(self._numbers)
-        folder = self._scratch.place(number)
-        attached = f"{folder}.attached" if self._is_debugged(version) else ""
-        place = Place(number=number, folder=folder, log_stream=new_log_stream(version), attached=attached)
+        version, blank = pool.version, self._blank(zygote, fresh=pool.fresh)
+        attached = f"{blank.folder}.attached" if self._is_debugged(version) else ""
+        place = Place(number=blank.number, folder=blank.folder, log_stream=new_log_stream(version), attached=attached)
         worker = Worker(version, place, zygote, self, log_limit=self._log_limit, notice=interpreter.notice)
         if attached:
             self._hand_over(worker)
-        worker.start(self._configuration(pool, place, interpreter), fresh=pool.fresh)
+        worker.start(self._configuration(pool, place, interpreter), blank)
         return worker
+
+    def _start_ahead(self, zygote: Zygote, seconds: float, *, expected: bool = False) -> None:
+        """Have a process wait for a worker to need it: one that nobody expects so far, or a new one."""
+        found = next((blank for blank in self._blanks if blank.zygote is zygote and not blank.expected and not blank.over), None)
+        if found is None:
+            if not zygote.alive or self._closed or len(self._workers) + self._granted + len(self._blanks) >= self._limit:
+                return
+            with suppress(OSError):
+                found = self._new_blank(zygote)
+                self._blanks.append(found)
+        if found is not None:
+            found.wait(seconds, expected=expected)
+            if self._tidying is None:
+                self._tidy_later()
+
+    def _blank(self, zygote: Zygote, *, fresh: bool) -> Blank:
+        """A process for a worker: one that was started ahead for it, or a new one."""
+        found = next((blank for blank in self._blanks if blank.zygote is zygote and not blank.over), None)
+        if found is None or fresh:
+            return self._new_blank(zygote, fresh=fresh)
+        self._blanks.remove(found)
+        return found
+
+    def _new_blank(self, zygote: Zygote, *, fresh: bool = False) -> Blank:
+        number = next(self._numbers)
+        return Blank(zygote, number, self._scratch.place(number), fresh=fresh)
 
     def _configuration(self, pool: Pool, place: Place, interpreter: Interpreter) -> dict[str, object]:
         """All that a worker is told about itself."""
@@ -332,9 +377,18 @@ class Processes:
     def started(self, worker: Worker) -> None:
         """A worker's process is there."""
         if self._groups is not None and not worker.over and not worker.place.attached:      # a debugger takes more than most functions
-            group = self._groups.group(worker.place.number)
-            if group.hold(worker.pid, worker.version.memory * MEGABYTE):
-                worker.group = group
+            holding = asyncio.ensure_future(self._hold(worker, self._groups.group(worker.place.number)))
+            self._holding.add(holding)
+            holding.add_done_callback(self._holding.discard)
+
+    async def _hold(self, worker: Worker, group: Group) -> None:
+        """Have the kernel hold a worker to its memory. It takes milliseconds to move a process, and nobody is to wait for that."""
+        async with self._one_by_one:
+            held = await asyncio.to_thread(group.hold, worker.pid, worker.version.memory * MEGABYTE)
+        if held and worker in self._workers:
+            worker.group = group
+        elif held and not group.remove():
+            self._left_groups.append(group)
 
     def freed(self, worker: Worker) -> None:
         """A worker has nothing more to do."""
@@ -342,6 +396,8 @@ class Processes:
         if pool.retired or (worker.place.attached and worker is not self._debugged):
             self._discard(worker)
             return
+        if worker.invocations == 1:
+            worker.loop.call_later(SPARE_AFTER, self._start_ahead, worker.zygote, min(SPARE_FOR, self._idle))
         worker.idle_since = worker.loop.time()
         pool.idle.append(worker)
         if self._waiting:
@@ -428,6 +484,7 @@ class Processes:
                 else:
                     worker.trim()
         self._complete()
+        self._let_blanks_go()
         for key, zygote in list(self._zygotes.items()):
             unused = not zygote.workers and now - zygote.idle_since > self._idle and key != (sys.executable, ())
             if unused or not zygote.alive:
@@ -435,8 +492,17 @@ class Processes:
                 self._dismissed.append(self._zygotes.pop(key))
         self._dismissed = [zygote for zygote in self._dismissed if not zygote.gone()]
         self._left_groups = [group for group in self._left_groups if not group.remove()]
-        if self._workers or len(self._zygotes) > 1 or self._dismissed or any(pool.complete for pool in self._pools.values()):
+        if self._workers or self._blanks or len(self._zygotes) > 1 or self._dismissed or any(pool.complete for pool in self._pools.values()):
             self._tidy_later()
+
+    def _let_blanks_go(self) -> None:
+        """End the processes that were started for workers which never came."""
+        now = time.monotonic()
+        for blank in self._blanks[:]:
+            if blank.over or now > blank.until:
+                blank.let_go()
+                self._blanks.remove(blank)
+                self._scratch.clear(blank.folder)
 
     def _complete(self) -> None:
         """Replace those workers that ended of those that are to be kept."""

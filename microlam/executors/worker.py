@@ -6,17 +6,15 @@ must be told apart: a frame it never read goes to another worker.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
-import socket
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from microlam.executors import WorkerStatistics, logs
+from microlam.executors.blanks import Blank
 from microlam.executors.cgroups import Group
 from microlam.executors.workers.frames import CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.zygotes import Zygote
@@ -66,7 +64,7 @@ class Worker:
         self.peak = 0                   # most resident bytes
         self.group: Group | None = None # that the kernel holds its memory to, where it does
         self.over = False               # killed or ended: nothing more is to be sent
-        self._zygote, self._keeper = zygote, keeper
+        self.zygote, self._keeper = zygote, keeper
         self.loop = asyncio.get_running_loop()
         self._log_limit = log_limit
         self._log_position = self._trimmed = 0
@@ -88,22 +86,15 @@ class Worker:
 
     # ---- the server's wishes ------------------------------------------------------------------------------------
 
-    def start(self, configuration: Mapping[str, object], *, fresh: bool) -> None:
-        """Have the process made, and tell it what it is."""
-        self._socket, theirs = socket.socketpair()
-        try:
-            self._log = open_log()
-        except OSError:
-            self._socket.close()
-            theirs.close()
-            raise
-        self._socket.setblocking(False)
+    def start(self, configuration: Mapping[str, object], blank: Blank) -> None:
+        """Tell a process what it is."""
+        self._socket, self._log = blank.socket, blank.log
         self.loop.add_reader(self._socket, self._readable)
-        self._zygote.start(self.place.number, self, theirs, self._log, fresh=fresh)
+        blank.become(self)
         text = json.dumps(configuration).encode()
         frame = CONFIGURATION.pack(len(text)) + text
         # One that is exec'd reads it twice: before, for its environment, and after.
-        self._send(frame + frame if fresh or not self._zygote.forks else frame)
+        self._send(frame + frame if blank.execs else frame)
         if not self.place.attached:     # the import may be waiting for a debugger, or stand at a breakpoint
             self._arm(self._began + max(INIT_TIMEOUT, self.version.timeout), self._run_out_of_time)
         self._keeper.lasts(self)
@@ -131,7 +122,7 @@ class Worker:
         if self._gone:
             return
         self.over = True
-        self._zygote.kill(self.place.number)
+        self.zygote.kill(self.place.number)
         # A process in the kernel's hands may be late; nobody waits for it longer than this.
         self._arm(self.loop.time() + GRACE, lambda: self.ended(None))
 
@@ -396,14 +387,3 @@ class Worker:
         if size > kept:
             os.ftruncate(self._log, kept)
             self._trimmed += size - kept
-
-
-def open_log() -> int:
-    """A file without a name that everybody appends to."""
-    if hasattr(os, "memfd_create"):
-        log = os.memfd_create("microlam-log")
-    else:
-        with tempfile.TemporaryFile() as file:
-            log = os.dup(file.fileno())
-    fcntl.fcntl(log, fcntl.F_SETFL, os.O_APPEND)
-    return log

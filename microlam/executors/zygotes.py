@@ -55,11 +55,11 @@ class Zygote:
     def pid(self) -> int:
         return self._process.pid
 
-    def start(self, number: int, worker: Child, link: socket.socket, log: int, *, fresh: bool) -> None:
-        """Have a worker started that speaks over `link` and writes into `log`; forked, or exec'd."""
-        self.workers[number] = worker
+    def start(self, number: int, child: Child, link: socket.socket, log: int, *, fresh: bool) -> None:
+        """Have a process started that speaks over `link` and writes into `log`; forked, or exec'd."""
+        self.workers[number] = child
         # Our copy of its end of the socket is closed once the order is sent.
-        self._order(EXEC if fresh or not self.forks else FORK, number, (link.detach(), log))
+        self._order(EXEC if fresh else FORK, number, (link.detach(), log))
 
     def kill(self, number: int) -> None:
         """Have a worker killed, with everything below it."""

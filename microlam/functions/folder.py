@@ -66,7 +66,7 @@ class FolderFunctions:
         warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Awaitable[None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
         bucket_folder: Callable[[str], Path] = Path, interpreter: Callable[[str], Awaitable[str]] | None = None, executor: str = "processes",
-        requirements: Path | None = None, deployed: Hook[[Version]] | None = None,
+        requirements: Path | None = None, deployed: Hook[[Version]] | None = None, expect: Callable[[Version], None] = lambda version: None,
     ) -> None:
         self._region, self._account = region, account
         self._triggers, self._warm, self._retire, self._is_warm, self._say = triggers, warm, retire, is_warm, say
@@ -82,7 +82,7 @@ class FolderFunctions:
         self._looking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: list[Version] = []
-        self._deployed = deployed or Hook()
+        self._deployed, self._expect = deployed or Hook(), expect
 
     # ---- who is there ------------------------------------------------------------------------------------------------
 
@@ -184,7 +184,11 @@ class FolderFunctions:
         plan, beside = live.plan, self._beside(live.plan)
         try:
             trouble = await self._install(plan)
-            copy = await asyncio.to_thread(self._looker.copy, plan)
+            if live.good is None:
+                self._expect(plan.version(live.arn))
+            copy = self._looker.copy_nowait(plan)
+            if copy is None:
+                copy = await asyncio.to_thread(self._looker.copy, plan)
         except (MicrolamError, OSError) as error:
             live.trouble = _described(error)
             self._tell(live)

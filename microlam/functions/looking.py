@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +15,9 @@ from microlam.functions.listing import NEVER_CODE, FolderReader, Listing
 from microlam.model import OWN_RUNTIME, Version
 from microlam.packages import Copy, Packages, Stamp, code_in, files_under, folders_under, stamp_of
 from microlam.requirements import Requirements
+
+SMALL_FILES = 4
+SMALL = 1 << 16     # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +119,19 @@ class Looker:
     def copy(self, plan: Plan) -> Copy:
         """Copy a function's package as it is now."""
         return self._packages.keep(plan.root, lambda: self._files(plan))
+
+    def copy_nowait(self, plan: Plan) -> Copy | None:
+        """The same for a few small files: copied sooner than a thread for it would have begun. None where they are more, or just change."""
+        return self._packages.keep_nowait(plan.root, lambda: self._files(plan)) if self._is_small(plan) else None
+
+    @staticmethod
+    def _is_small(plan: Plan) -> bool:
+        if plan.names is None or len(plan.names) > SMALL_FILES:
+            return False
+        try:
+            return all(stat.S_ISREG(status.st_mode) and status.st_size <= SMALL for name in plan.names if (status := os.stat(plan.root / name)))
+        except OSError:
+            return False
 
     def _plans(self, discovery: Discovery, inputs: Inputs) -> dict[str, Plan]:
         plans = {}

@@ -42,7 +42,7 @@ class Registry:
         bucket_folder: Callable[[str], Path] = Path, executor: str = "processes", requirements: Path | None = None,
         layer_folder: Callable[[Sequence[str]], Awaitable[str]] | None = None, runtime_warning: Callable[[str], str] = lambda runtime: "",
         interpreter: Callable[[str], Awaitable[str]] | None = None, clock: Clock | None = None, seed: int | None = None,
-        deployed: Hook[[Version]] | None = None,
+        deployed: Hook[[Version]] | None = None, expect: Callable[[Version], None] = lambda version: None,
     ) -> None:
         self._region, self._account, self._warm, self._retire = region, account, warm, retire
         self._layer_folder, self._runtime_warning = layer_folder, runtime_warning
@@ -51,6 +51,7 @@ class Registry:
         self._folder = FolderFunctions(
             folder, data, region=region, account=account, triggers=triggers, warm=warm, retire=retire, say=say, env_vars=env_vars, poll=poll,
             is_warm=is_warm, bucket_folder=bucket_folder, interpreter=interpreter, executor=executor, requirements=requirements, deployed=deployed,
+            expect=expect,
         )
         self.ended = self._folder.ended     # take note of how the first import of a version went
         self._archives = Archives(data.resolve() / "code")

@@ -15,6 +15,7 @@ import linecache
 import logging
 import os
 import resource
+import select
 import signal
 import sys
 import time
@@ -30,7 +31,7 @@ from importlib.machinery import (
 
 from . import system
 from .frames import CONFIGURATION, MARK, READY, REPLY, REQUEST, UNUSABLE
-from .handler import LambdaLoggerHandler, context_of, dump_error, error_line, error_of, fail, find_handler, finish, read_event
+from .handler import JsonFormatter, LambdaLoggerHandler, context_of, dump_error, error_line, error_of, fail, find_handler, finish, read_event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:       # importing typing would cost every worker memory
@@ -39,14 +40,6 @@ if TYPE_CHECKING:       # importing typing would cost every worker memory
 
 OWN_DESCRIPTORS = 100   # from here on, away from the numbers that programs close blindly
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
-
-
-def begin(link: int, log: int, parent: int) -> NoReturn:
-    """Be a worker, from a fresh process on; `link` and `log` are descriptors, `parent` is the zygote."""
-    begun = time.perf_counter()
-    own_link, own_log = settle(link, log, parent)
-    configuration = json.loads(read_configuration(own_link))
-    Worker(own_link, own_log, configuration).work(begun)
 
 
 def settle(link: int, log: int, parent: int) -> tuple[_socket.socket, int]:
@@ -82,18 +75,58 @@ def receive(link: _socket.socket, size: int) -> bytes:
 
 
 class Worker:
-    """One handler, imported once, called for each invocation that the server sends."""
+    """One handler, imported once, called for each invocation that the server sends.
 
-    def __init__(self, link: _socket.socket, log: int, configuration: dict[str, Any]) -> None:
-        self.link, self.configuration = link, configuration
-        self.timeout: float = configuration["timeout"]
-        self.log_format: str = configuration["log_format"]
-        self.log = Log(log, configuration["log_limit"])
-        self.pid = os.getpid()
-        self.request_id = ""
-        self.context = context_of(configuration["context"], self.log.print)
+    The zygote makes it, with all that is the same in every worker, before any process is forked to be it.
+    """
+
+    link: _socket.socket
+    configuration: dict[str, Any]
+    context: type
+    call: Callable[[Any, Any], Any]
+
+    def __init__(self) -> None:
+        self.log = Log()
+        self.stdout, self.stderr = self.log.stream(1, "<stdout>"), self.log.stream(2, "<stderr>")
+        self.timeout, self.log_format, self.request_id, self.pid = 0.0, "", "", 0
+        self.logger = LambdaLoggerHandler(self.log.print, lambda: self.request_id, "Text")
         self.coroutines = Coroutines()
-        self.call: Callable[[Any, Any], Any] = find_handler
+
+    def begin(self, link: int, log: int, parent: int) -> NoReturn:
+        """Be a worker, from a fresh process on; `link` and `log` are descriptors, `parent` is the zygote."""
+        self.link, own_log = settle(link, log, parent)
+        if not select.select([self.link], [], [], 0)[0]:
+            self.rehearse()     # while the server is still busy with the code
+        text = read_configuration(self.link)
+        begun = time.perf_counter()
+        self.configure(json.loads(text), own_log)
+        self.work(begun)
+
+    def rehearse(self) -> None:
+        """Do, and undo, what it will have to do when somebody waits for it.
+
+        In the zygote: the first program that Python compiles takes a millisecond longer than others. In a worker: memory that it has in common with the
+        zygote becomes its own when it is touched, and to have the kernel copy some hundred pages, one by one, takes longer than all else.
+        """
+        folder = os.path.dirname(__file__)
+        Loader.root = folder
+        spec = find_own(folder).find_spec("frames")
+        if spec is not None and isinstance(spec.loader, Loader):
+            exec(spec.loader.get_code("frames"), {"__name__": "frames"})
+        os.environ["_"] = json.loads('["a", {"b": 1.5}]')[0]
+        os.environ.clear()
+        logging.getLogger().addHandler(self.logger)
+        logging.getLogger().removeHandler(self.logger)
+        context_of({"function_name": ""}, self.log.print)("", "", "", 1.0)
+        read_event(b"{}")
+        finish({"statusCode": 200})
+
+    def configure(self, configuration: dict[str, Any], log: int) -> None:
+        """Take in all that it is told about itself."""
+        self.configuration = configuration
+        self.timeout, self.log_format, self.pid = configuration["timeout"], configuration["log_format"], os.getpid()
+        self.log.open(log, configuration["log_limit"])
+        self.context = context_of(configuration["context"], self.log.print)
 
     def work(self, begun: float) -> NoReturn:
         """Import the handler, then serve for as long as we are let."""
@@ -118,13 +151,14 @@ class Worker:
         """Make the process look to the handler as a Lambda does."""
         configuration = self.configuration
         os.environ.clear()
-        os.environ.update(configuration["environment"])
+        for name, value in configuration["environment"].items():
+            os.environ[name] = value
         if hasattr(time, "tzset"):
             time.tzset()
         os.chdir(configuration["root"])
-        sys.stdout = sys.__stdout__ = self.log.stream(1, "<stdout>")    # type: ignore[misc]
-        sys.stderr = sys.__stderr__ = self.log.stream(2, "<stderr>")    # type: ignore[misc]
-        set_up_logging(LambdaLoggerHandler(self.log.print, lambda: self.request_id, self.log_format))
+        sys.stdout = sys.__stdout__ = self.stdout   # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self.stderr   # type: ignore[misc]
+        set_up_logging(self.logger, self.log_format)
         sys.argv = [__file__]
         behind = [entry for entry in sys.path if entry]
         sys.path[:] = [configuration["root"], *configuration["path"], *behind, *(entry for entry in configuration["site"] if entry not in behind)]
@@ -147,6 +181,8 @@ class Worker:
         if os.getpid() != self.pid:
             os._exit(0)     # the handler forked, and this is the child: the reply is its parent's to give
         self.send(kind, time.perf_counter() - started, reply)
+        while Loader.unwritten:
+            Loader.unwritten.pop()()
 
     def run(self, request_id: str, arn: str, client_context: str, payload: bytes) -> tuple[int, bytes]:
         try:
@@ -232,7 +268,10 @@ class Coroutines:
 class Log:
     """The worker's log: a file that the server reads, at most `limit` bytes of it an invocation."""
 
-    def __init__(self, descriptor: int, limit: int) -> None:
+    def __init__(self) -> None:
+        self.open(-1, 0)
+
+    def open(self, descriptor: int, limit: int) -> None:
         self._descriptor, self._limit = descriptor, limit
         self.begin()
 
@@ -277,7 +316,9 @@ class Stream(io.BufferedIOBase):
         return len(taken)
 
 
-def set_up_logging(handler: logging.Handler) -> None:
+def set_up_logging(handler: logging.Handler, log_format: str) -> None:
+    if log_format == "JSON":
+        handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.addHandler(handler)
     level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper().replace("TRACE", "DEBUG")
@@ -287,38 +328,51 @@ def set_up_logging(handler: logging.Handler) -> None:
 
 # ---- importing the function's own modules ----------------------------------------------------------------------------
 
+class Loader(SourceFileLoader):
+    """Imports what lies under `root`: its bytecode is kept in `bytecode` (nowhere, if empty), its code says it is from `source`.
+
+    `unwritten` is the bytecode that is still to be written: nobody who waits for an import is to wait for that.
+    """
+
+    root = source = bytecode = ""
+    unwritten: list[Callable[[], None]] = []  # noqa: RUF012  one process has one root
+
+    def source_to_code(self, data: Any, path: Any, **more: Any) -> Any:  # type: ignore[override]
+        return super().source_to_code(data, self.shown(path), **more)
+
+    def get_code(self, fullname: str) -> Any:
+        path = self.get_filename(fullname)
+        if not self.bytecode:
+            return self.source_to_code(self.get_data(path), path)
+        # Only for the function's own modules: all others keep theirs beside them, or would be compiled anew for each version.
+        sys.pycache_prefix, others = self.bytecode, sys.pycache_prefix
+        try:
+            code = super().get_code(fullname)
+        finally:
+            sys.pycache_prefix = others
+        # Bytecode that was read back has been given the path it was read for.
+        _imp._fix_co_filename(code, self.shown(path))  # type: ignore[attr-defined]
+        return code
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        self.unwritten.append(lambda: super(Loader, self).set_data(path, data, _mode=_mode))
+
+    def shown(self, path: str) -> str:
+        return self.source + path[len(self.root):] if is_under(path, self.root) else path
+
+
+def find_own(path: str) -> FileFinder:
+    """Finds modules in the function's own folders, for `Loader`."""
+    if not is_under(path, Loader.root):
+        raise ImportError
+    return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (Loader, SOURCE_SUFFIXES), (SourcelessFileLoader, BYTECODE_SUFFIXES))
+
+
 def load_from(root: str, source: str, bytecode: str) -> None:
-    """Import what lies under `root` by our own loader: bytecode is kept in `bytecode` (nowhere, if empty), code says it is from `source`."""
-    source = source or root
-
-    class Loader(SourceFileLoader):
-        def source_to_code(self, data: Any, path: Any, **more: Any) -> Any:  # type: ignore[override]
-            return super().source_to_code(data, shown(path), **more)
-
-        def get_code(self, fullname: str) -> Any:
-            path = self.get_filename(fullname)
-            if not bytecode:
-                return self.source_to_code(self.get_data(path), path)
-            # Only for the function's own modules: all others keep theirs beside them, or would be compiled anew for each version.
-            sys.pycache_prefix, others = bytecode, sys.pycache_prefix
-            try:
-                code = super().get_code(fullname)
-            finally:
-                sys.pycache_prefix = others
-            # Bytecode that was read back has been given the path it was read for.
-            _imp._fix_co_filename(code, shown(path))  # type: ignore[attr-defined]
-            return code
-
-    def shown(path: str) -> str:
-        return source + path[len(root):] if is_under(path, root) else path
-
-    def finder(path: str) -> Any:
-        if not is_under(path, root):
-            raise ImportError
-        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (Loader, SOURCE_SUFFIXES), (SourcelessFileLoader, BYTECODE_SUFFIXES))
-
-    sys.path_hooks.insert(0, finder)
-    if source != root:
+    """Import what lies under `root` by our own loader."""
+    Loader.root, Loader.source, Loader.bytecode = root, source or root, bytecode
+    sys.path_hooks.insert(0, find_own)
+    if Loader.source != root:
         show_lines(root, source)
 
 

@@ -5,6 +5,7 @@ secrets are in the memory that the next one is forked from.
 """
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # there since Python 3.5
 import _socket
 import array
 import base64  # noqa: F401  imported for the workers, as is datetime
@@ -19,8 +20,14 @@ import sys
 import time
 from contextlib import suppress
 
-from . import python, system
-from .frames import ENDED, EVENT, EXEC, HELLO, KILL, ORDER, STARTED
+# What threading and logging do after a fork, to locks that another thread may have held, takes as long as the fork itself. The zygote has no other
+# thread: it is put off until a worker may have some.
+AT_FORK: list[dict[str, Callable[[], object]]] = []
+_register, os.register_at_fork = os.register_at_fork, lambda **hooks: AT_FORK.append(hooks)
+from . import python, system  # noqa: E402
+from .frames import ENDED, EVENT, EXEC, HELLO, KILL, ORDER, STARTED  # noqa: E402
+
+os.register_at_fork = _register
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:       # importing typing would cost every worker memory
@@ -44,17 +51,26 @@ def main() -> NoReturn:
     prepare(wanted)
     before = set(sys.modules)
     failed = preload(wanted["preload"])
+    worker = python.Worker()
+    worker.rehearse()
     hello = json.dumps({"modules": sorted({name.partition(".")[0] for name in set(sys.modules) - before}), "failed": failed, "threads": threads()}).encode()
     gc.collect()
     gc.freeze()
     with suppress(OSError):     # the server is gone already: the first read says so
         control.sendall(EVENT.pack(HELLO, len(hello), os.getpid(), 0) + hello)
-    Zygote(control).serve()
+    Zygote(control, worker).serve()
 
 
 def become_worker() -> NoReturn:
     """A worker that was exec'd, from its command line: folder of these modules, and who its parent is."""
-    python.begin(3, 4, int(sys.argv[2]))
+    register_hooks()
+    python.Worker().begin(3, 4, int(sys.argv[2]))
+
+
+def register_hooks() -> None:
+    """Let the forks of a handler do what those of the zygote did not need."""
+    for hooks in AT_FORK:
+        os.register_at_fork(**hooks)
 
 
 def prepare(wanted: dict[str, object]) -> None:
@@ -90,8 +106,8 @@ def threads() -> int:
 class Zygote:
     """The loop: orders come in, children end."""
 
-    def __init__(self, control: _socket.socket) -> None:
-        self.control = control
+    def __init__(self, control: _socket.socket, worker: python.Worker) -> None:
+        self.control, self.worker = control, worker
         self.numbers: dict[int, int] = {}       # process → worker
         self.pids: dict[int, int] = {}          # worker → process
         self.given: list[int] = []              # descriptors that have come and belong to the next orders
@@ -138,7 +154,7 @@ class Zygote:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            become(start_fresh if fresh else python.begin, link, log, parent)
+            become(start_fresh if fresh else self.worker.begin, link, log, parent)
         os.close(link)
         os.close(log)
         self.numbers[pid], self.pids[number] = number, pid
@@ -219,7 +235,8 @@ def become(worker: Callable[[int, int, int], NoReturn], link: int, log: int, par
     """Be a worker and never again the zygote, whatever happens."""
     try:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _signal.signal(signal.SIGCHLD, _signal.SIG_DFL)  # signal.signal() is slow to find a name for what was there before
+        register_hooks()
         worker(link, log, parent)
     except BaseException:
         sys.excepthook(*sys.exc_info())
