@@ -109,7 +109,7 @@ def idle() -> str:
     many = "\n".join(f'@schedule("cron({number % 60} {number % 24} 1 1 ? 2099)")' for number in range(5))
     files = {f"f{number}.py": f"from microlam import schedule\n{many}\ndef handler(event, context): pass\n" for number in range(200)}
     with microlam(files | {"hello.py": HELLO}) as server:
-        time.sleep(3)
+        time.sleep(15)      # until the process that was begun ahead, after the first reply, has ended
         pids = family(server.process.pid)
         before, begun = sum(map(cpu, pids)), time.perf_counter()
         time.sleep(10)

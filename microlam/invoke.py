@@ -274,6 +274,10 @@ class Invoker:
         """What workers have now."""
         return tuple(self._running.values())
 
+    def underway(self) -> int:
+        """How many run now."""
+        return len(self._running)
+
     def caller(self, trace: str) -> str | None:
         """The invocation whose handler sends this `X-Amzn-Trace-Id`, while it runs: its root ends as the request id does."""
         digits = trace.partition("Root=1-")[2][9:33]

@@ -14,7 +14,7 @@ FLOORS = (
     {"store", "packages", "archives", "requirements", "executors", "watching"},
     {"admission", "functions", "triggers", "pauses", "invoke", "resources"},
     {"sources", "gateway", "aws", "admin"},
-    {"app", "faces", "server", "embed", "bridge", "adapters", "testing", "pytest_plugin", "cli", "terminal", "client", "commands", "__init__", "__main__"},
+    {"app", "awake", "faces", "server", "embed", "bridge", "adapters", "testing", "pytest_plugin", "cli", "terminal", "client", "commands", "__init__", "__main__"},
 )
 HOMES = {
     "aiohttp": {"gateway", "aws", "admin", "app", "faces", "server", "embed", "bridge", "testing", "guard"}, "jinja2": {"admin"},
