@@ -3,11 +3,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from math import inf
 
 from microlam.errors import Throttled
-from microlam.lasting import Lasting
-
-Turn = asyncio.Future[None]
 
 
 class Line:
@@ -17,18 +15,18 @@ class Line:
 
     def __init__(self) -> None:
         self.limit = self.running = 0
-        self.waiting: deque[Turn] = deque()
+        self.waiting: deque[tuple[asyncio.Future[None], float]] = deque()       # until when, in the loop's time
 
 
 class Admission:
     """At most `server_limit` run at once, `limit` of one function; up to `line_limit` of a function wait, `patience` seconds each."""
 
     def __init__(self, *, server_limit: int, line_limit: int, patience: float) -> None:
-        self.server_limit, self.line_limit = server_limit, line_limit
+        self.server_limit, self.line_limit, self.patience = server_limit, line_limit, patience
         self.running = 0
         self._lines: dict[str, Line] = {}       # of every function that was ever invoked
         self._blocked: dict[str, Line] = {}     # the lines in which somebody waits, longest first
-        self._patience = Lasting(patience)
+        self._looking: asyncio.TimerHandle | None = None
 
     def enter_nowait(self, arn: str, limit: int) -> bool:
         """Take a slot if one is free and nobody waits for it."""
@@ -42,29 +40,27 @@ class Admission:
         self.running += 1
         return True
 
-    async def enter(self, arn: str, limit: int, *, patient: bool = False) -> None:
-        """Wait for a slot; raise Throttled when the line is full or patience ends. A `patient` one waits as long as it takes."""
-        if self.enter_nowait(arn, limit):
-            return
+    async def wait(self, arn: str, limit: int, *, patient: bool = False) -> None:
+        """Wait for a slot where `enter_nowait` found none; raise Throttled when the line is full or patience ends. A `patient` one has no end of it."""
         line = self._lines[arn]
         if limit == 0 or (len(line.waiting) >= self.line_limit and not patient):
             raise Throttled()
         loop = asyncio.get_running_loop()
-        turn: Turn = loop.create_future()
-        line.waiting.append(turn)
+        turn: asyncio.Future[None] = loop.create_future()
+        place = turn, inf if patient else loop.time() + self.patience
+        line.waiting.append(place)
         self._blocked[arn] = line
-        waits = None if patient else self._patience.begin(loop, loop.time(), lambda: self._refuse(arn, line, turn))
+        if self._looking is None and not patient:
+            self._looking = loop.call_later(self.patience, self._look)
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._forget(arn, line, turn)
-            elif turn.exception() is None:
+            if place in line.waiting:
+                line.waiting.remove(place)
+                self._admit(arn, line)
+            elif not turn.cancelled() and turn.exception() is None:
                 self.leave(arn)     # it came in the very moment it was given up
             raise
-        finally:
-            if waits is not None:
-                waits.over = True
 
     def leave(self, arn: str) -> None:
         """Give the slot back; whoever waits longest for what is now free has it."""
@@ -79,27 +75,26 @@ class Admission:
             for other, blocked in list(self._blocked.items()):
                 self._admit(other, blocked)
 
-    def close(self) -> None:
-        """Nobody's patience ends any more."""
-        self._patience.close()
-
     def _admit(self, arn: str, line: Line) -> None:
         while line.waiting and line.running < line.limit and self.running < self.server_limit:
-            turn = line.waiting.popleft()
-            if not turn.done():
+            turn, _ = line.waiting.popleft()
+            if not turn.done():     # else it has been given up
                 line.running += 1
                 self.running += 1
                 turn.set_result(None)
         if not line.waiting:
             self._blocked.pop(arn, None)
 
-    def _refuse(self, arn: str, line: Line, turn: Turn) -> None:
-        if not turn.done():
-            turn.set_exception(Throttled())
-            self._forget(arn, line, turn)
-
-    def _forget(self, arn: str, line: Line, turn: Turn) -> None:
-        if turn in line.waiting:
-            line.waiting.remove(turn)
-        if not line.waiting:
-            self._blocked.pop(arn, None)
+    def _look(self) -> None:
+        """Refuse those whose patience has ended. One timer for all: to set and cancel one for each would cost more than to run it."""
+        loop = asyncio.get_running_loop()
+        now, first = loop.time(), inf
+        for arn, line in list(self._blocked.items()):
+            for turn, until in line.waiting:
+                if until <= now and not turn.done():
+                    turn.set_exception(Throttled())
+            line.waiting = deque((turn, until) for turn, until in line.waiting if not turn.done())
+            first = min([first, *(until for _, until in line.waiting)])
+            if not line.waiting:
+                self._blocked.pop(arn)
+        self._looking = None if first == inf else loop.call_at(first, self._look)

@@ -136,8 +136,12 @@ class Invoker:
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
         executor, key, line = self._executors[version.executor], invocation.key or invocation.id, version.arn
         admission, limit = self._admission(version)
-        if version.provisioned or line in self._limits or not admission.enter_nowait(line, executor.at_most(version, limit)):
+        if version.provisioned or line in self._limits:
             version, line = await self._enter(admission, version, limit, patient=patient)
+        else:
+            limit = executor.at_most(version, limit)
+            if not admission.enter_nowait(line, limit):
+                await self._wait(admission, version, limit, patient=patient)
         try:
             if self._store.full:
                 await self._store.room()
@@ -160,16 +164,20 @@ class Invoker:
         """Take a slot of the workers kept ready where one is free, else of the function; gives what to run, and whose slot it is."""
         if version.provisioned and admission.enter_nowait(version.key, version.provisioned):
             return version, version.key
-        version, reserved = version.on_demand, version.arn in self._limits
+        version = version.on_demand
         limit = self._executors[version.executor].at_most(version, limit)
         if not admission.enter_nowait(version.arn, limit):
-            if reserved and not patient:
-                raise ReserveUsedUp()   # AWS keeps nobody waiting for one
-            try:
-                await admission.enter(version.arn, limit, patient=patient)
-            except Throttled:
-                raise (Throttled if version.concurrency is None else ReserveUsedUp)() from None
+            await self._wait(admission, version, limit, patient=patient)
         return version, version.arn
+
+    async def _wait(self, admission: Admission, version: Version, limit: int, *, patient: bool) -> None:
+        """Wait for a slot of the function, which has none free."""
+        if version.arn in self._limits and not patient:
+            raise ReserveUsedUp()   # AWS keeps nobody waiting for one
+        try:
+            await admission.wait(version.arn, limit, patient=patient)
+        except Throttled:
+            raise (Throttled if version.concurrency is None else ReserveUsedUp)() from None
 
     def _admission(self, version: Version) -> tuple[Admission, int]:
         """Where it stands in line, and how many of its function may run."""
