@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import asyncio
 import glob
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +132,43 @@ async def test_an_expected_worker_is_the_process_that_was_started_for_it(tmp_pat
     assert (await lab.value(code, name="third"))[0] in waiting
     await executor.close()
     assert not children(zygote)
+
+
+WHO = "import os\ndef handler(event, context): return [os.getpid(), os.getppid()]\n"
+
+
+async def spare_of(lab: Lab) -> tuple[int, int]:
+    """The process that waits, blank, after a first start, and its zygote."""
+    first, zygote = await lab.value(WHO)
+    await until(lambda: set(children(zygote)) - {first}, "for the spare one that follows a start")
+    spare, = set(children(zygote)) - {first}
+    return spare, zygote
+
+
+async def test_a_blank_process_that_has_just_been_killed_fails_no_invocation(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, new_processes(tmp_path))
+    spare, zygote = await spare_of(lab)
+    os.kill(spare, signal.SIGKILL)
+    while Path(f"/proc/{spare}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        pass    # and nobody has heard of it: the loop has not turned
+    pid, parent = await lab.value(WHO, name="second")
+    assert (pid != spare, parent) == (True, zygote)
+    await lab.executor.close()
+
+
+async def test_blank_processes_count_among_those_that_there_may_be(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, new_processes(tmp_path, limit=2))
+    spare, _ = await spare_of(lab)
+    assert await lab.value("async def handler(event, context): return 'of another zygote'", name="other") == "of another zygote"
+    await until(lambda: not os.path.exists(f"/proc/{spare}"), "for the spare one to go")
+    await lab.executor.close()
+
+
+async def test_a_worker_that_is_warmed_keeps_its_bytecode_for_those_that_follow(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, new_processes(tmp_path))
+    assert await lab.executor.warm(lab.function({"hello.py": WHO}, sha256="abc=")) is None
+    await until(lambda: list((tmp_path / "scratch" / "pycache").rglob("hello*.pyc")), "for the bytecode")
+    await lab.executor.close()
 
 
 async def test_nothing_waits_for_a_worker_that_does_not_come(tmp_path: Path) -> None:

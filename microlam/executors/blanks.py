@@ -47,6 +47,16 @@ class Blank:
             self.socket.close()
             os.close(self.log)
 
+    def waits(self) -> bool:
+        """Whether the process is still there: of one that has just ended its zygote may not have told yet."""
+        try:
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     def wait(self, seconds: float, *, expected: bool) -> None:
         """Let it wait so long for a worker to need it."""
         self.expected, self.until = expected, time.monotonic() + seconds

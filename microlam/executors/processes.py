@@ -306,11 +306,13 @@ class Processes:
 
     def _blank(self, zygote: Zygote, *, fresh: bool) -> Blank:
         """A process for a worker: one that was started ahead for it, or a new one."""
-        found = next((blank for blank in self._blanks if blank.zygote is zygote and not blank.over), None)
-        if found is None or fresh:
-            return self._new_blank(zygote, fresh=fresh)
-        self._blanks.remove(found)
-        return found
+        found = None if fresh else next((blank for blank in self._blanks if blank.zygote is zygote and not blank.over and blank.waits()), None)
+        if found is not None:
+            self._blanks.remove(found)
+            return found
+        if self._blanks and len(self._workers) + self._granted + len(self._blanks) > self._limit:
+            self._let_blank_go(self._blanks[0])     # no more processes than there may be workers
+        return self._new_blank(zygote, fresh=fresh)
 
     def _new_blank(self, zygote: Zygote, *, fresh: bool = False) -> Blank:
         number = next(self._numbers)
@@ -384,6 +386,8 @@ class Processes:
     async def _hold(self, worker: Worker, group: Group) -> None:
         """Have the kernel hold a worker to its memory. It takes milliseconds to move a process, and nobody is to wait for that."""
         async with self._one_by_one:
+            if worker not in self._workers:
+                return      # the number of its process may be another's by now
             held = await asyncio.to_thread(group.hold, worker.pid, worker.version.memory * MEGABYTE)
         if held and worker in self._workers:
             worker.group = group
@@ -500,9 +504,12 @@ class Processes:
         now = time.monotonic()
         for blank in self._blanks[:]:
             if blank.over or now > blank.until:
-                blank.let_go()
-                self._blanks.remove(blank)
-                self._scratch.clear(blank.folder)
+                self._let_blank_go(blank)
+
+    def _let_blank_go(self, blank: Blank) -> None:
+        blank.let_go()
+        self._blanks.remove(blank)
+        self._scratch.clear(blank.folder)
 
     def _complete(self) -> None:
         """Replace those workers that ended of those that are to be kept."""

@@ -184,7 +184,7 @@ class FolderFunctions:
         plan, beside = live.plan, self._beside(live.plan)
         try:
             trouble = await self._install(plan)
-            if live.good is None:
+            if live.good is None and live.trouble is None:
                 self._expect(plan.version(live.arn))
             copy = self._looker.copy_nowait(plan)
             if copy is None:

@@ -48,7 +48,7 @@ class Watcher:
                     self._hint.set()
         except (FileNotFoundError, Stumbled):       # a folder that went in the meantime has a parent that is watched too
             self._folders = frozenset()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             self._poll = True
             self._say(f"File events cannot be had ({error}); looking for changes every {POLL_EVERY} s instead.")
         self._hint.set()

@@ -144,8 +144,15 @@ class Worker:
             self.send(UNUSABLE, time.perf_counter() - begun, dump_error(described))
             os._exit(1)
         self.send(READY, time.perf_counter() - begun, "{}.{}.{}".format(*sys.version_info).encode())
+        if not select.select([self.link], [], [], 0)[0]:
+            self.write_bytecode()   # nobody waits for it yet
         while True:
             self.serve()
+
+    def write_bytecode(self) -> None:
+        """Keep what importing has compiled, for the workers that follow."""
+        while Loader.unwritten:
+            Loader.unwritten.pop()()
 
     def prepare(self) -> None:
         """Make the process look to the handler as a Lambda does."""
@@ -181,8 +188,7 @@ class Worker:
         if os.getpid() != self.pid:
             os._exit(0)     # the handler forked, and this is the child: the reply is its parent's to give
         self.send(kind, time.perf_counter() - started, reply)
-        while Loader.unwritten:
-            Loader.unwritten.pop()()
+        self.write_bytecode()
 
     def run(self, request_id: str, arn: str, client_context: str, payload: bytes) -> tuple[int, bytes]:
         try:
