@@ -15,7 +15,7 @@ class Line:
 
     def __init__(self) -> None:
         self.limit = self.running = 0
-        self.waiting: deque[tuple[asyncio.Future[None], float]] = deque()       # until when, in the loop's time
+        self.waiting: deque[tuple[asyncio.Future[bool], float]] = deque()       # until when, in the loop's time
 
 
 class Admission:
@@ -46,21 +46,23 @@ class Admission:
         if limit == 0 or (len(line.waiting) >= self.line_limit and not patient):
             raise Throttled()
         loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
+        turn: asyncio.Future[bool] = loop.create_future()
         place = turn, inf if patient else loop.time() + self.patience
         line.waiting.append(place)
         self._blocked[arn] = line
         if self._looking is None and not patient:
             self._looking = loop.call_later(self.patience, self._look)
         try:
-            await turn
+            came = await turn
         except asyncio.CancelledError:
             if place in line.waiting:
                 line.waiting.remove(place)
                 self._admit(arn, line)
-            elif not turn.cancelled() and turn.exception() is None:
+            elif not turn.cancelled() and turn.result():
                 self.leave(arn)     # it came in the very moment it was given up
             raise
+        if not came:
+            raise Throttled()
 
     def leave(self, arn: str) -> None:
         """Give the slot back; whoever waits longest for what is now free has it."""
@@ -81,7 +83,7 @@ class Admission:
             if not turn.done():     # else it has been given up
                 line.running += 1
                 self.running += 1
-                turn.set_result(None)
+                turn.set_result(True)
         if not line.waiting:
             self._blocked.pop(arn, None)
 
@@ -92,7 +94,7 @@ class Admission:
         for arn, line in list(self._blocked.items()):
             for turn, until in line.waiting:
                 if until <= now and not turn.done():
-                    turn.set_exception(Throttled())
+                    turn.set_result(False)
             line.waiting = deque((turn, until) for turn, until in line.waiting if not turn.done())
             first = min([first, *(until for _, until in line.waiting)])
             if not line.waiting:

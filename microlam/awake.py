@@ -10,20 +10,22 @@ AWAKE = 0.0002      # seconds of each wait; whatever takes longer does not mind 
 
 
 class Awake(selectors.DefaultSelector):
-    """What an event loop waits with: while less is under way than there are processors, it keeps looking for a moment before it sleeps."""
+    """What an event loop waits with: after a call was begun, while fewer are under way than there are processors, it looks for a moment before it sleeps."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.underway: Callable[[], int] = int      # how many invocations run: at first none
+        self.begun: Callable[[], bool] = bool       # whether one has just been: at first none
+        self.underway: Callable[[], int] = int      # how many there are
         self._processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """What is ready, as soon as something is, or after `timeout` seconds."""
-        if (timeout is None or timeout > AWAKE) and 0 < self.underway() < self._processors:
-            until = monotonic() + AWAKE
-            while monotonic() < until:
+        if (timeout is None or timeout > AWAKE) and self.begun() and self.underway() < self._processors:
+            now = began = monotonic()
+            while now - began < AWAKE:
                 ready = super().select(0)
                 if ready:
                     return ready
-            timeout = None if timeout is None else timeout - AWAKE
+                now = monotonic()
+            timeout = None if timeout is None else max(0.0, timeout - (now - began))
         return super().select(timeout)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from aiohttp import web
+from aiohttp.web_log import AccessLogger
 from aiohttp.web_urldispatcher import MatchedSubAppResource, PrefixResource
 
 from microlam.app import Microlam
@@ -75,8 +76,9 @@ def _cancels(request: web.Request) -> bool:
 
 
 def _leaves_replies_alone(request: web.Request) -> bool:
-    """Whether no middleware and no signal of the host's applications sees a reply before it is written."""
-    return not any(app.middlewares or app.on_response_prepare for app in request.match_info.apps)
+    """Whether nothing of the host's looks at a reply: no middleware, no signal of its applications, no access logger of its own."""
+    logger = getattr(request.protocol, "access_logger", None)
+    return (logger is None or type(logger) is AccessLogger) and not any(app.middlewares or app.on_response_prepare for app in request.match_info.apps)
 
 
 async def _lets_in(guard: HostGuard, request: web.Request) -> bool:

@@ -27,6 +27,7 @@ from microlam.store import Store
 CLAIMED_AT_ONCE = 50
 LONGEST_PAUSE = 300.0
 NOTE_RUNNING_AFTER = 1.0
+JUST = 0.001
 TRY_AGAIN = 1.0
 
 
@@ -285,6 +286,10 @@ class Invoker:
     def underway(self) -> int:
         """How many run now."""
         return len(self._running)
+
+    def begun(self) -> bool:
+        """Whether the last of those that run has only just begun."""
+        return bool(self._running) and monotonic() - next(reversed(self._running.values())).started < JUST
 
     def caller(self, trace: str) -> str | None:
         """The invocation whose handler sends this `X-Amzn-Trace-Id`, while it runs: its root ends as the request id does."""

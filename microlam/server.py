@@ -37,7 +37,7 @@ async def run(settings: Settings, folder: Path, terminal: Terminal, selector: Aw
     try:
         async with Microlam(folder, settings=settings, endpoint_url=url, say=terminal.warn) as lam:
             lam.invoker.ended.append(terminal.ended)
-            selector.underway = lam.invoker.underway
+            selector.begun, selector.underway = lam.invoker.begun, lam.invoker.underway
             await _serve(lam, listening, terminal, url, stopping)
     except* SettingsError as errors:
         raise errors.exceptions[0] from None

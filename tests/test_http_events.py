@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aws_lambda_powertools.utilities.parser.models import APIGatewayProxyEventV2Model
 
 from microlam.events.http import HttpFacts, HttpReply, Malformed, event_bytes, reply, split_target, v2_event
+from microlam.events.template import Template
 from microlam.model import Outcome, Trigger, function_arn, new_id
 from microlam.routes import RouteTable, parse_route
 
@@ -24,7 +25,11 @@ def event_of(
     match = RouteTable([Trigger(target=function_arn("shop"), when=parse_route(route))]).match(method, path)
     assert match is not None
     facts = HttpFacts(method=method, path=path, query=query, headers=headers, body=body, host=host, source_ip="127.0.0.1", time=NOW, request_id=ID)
-    loaded: dict[str, object] = json.loads(event_bytes(v2_event(facts, match, prefix=prefix)))
+    event = event_bytes(v2_event(facts, match, prefix=prefix))
+    # Of a request like this one, at another time and with another body, a template was made.
+    template = Template(facts._replace(time=NOW - timedelta(hours=1), request_id=new_id(), body=b"another"), match, "", prefix=prefix)
+    assert template.event(ID, NOW, body) == event
+    loaded: dict[str, object] = json.loads(event)
     return loaded
 
 
@@ -175,7 +180,7 @@ def test_a_reply_without_a_status_code_is_inferred(payload: bytes, body: bytes) 
 
 def test_a_full_reply() -> None:
     answer = answered({
-        "statusCode": 201, "headers": {"Content-Type": "text/html", "X-N": 5, "X-F": 1.5, "X-B": True, "X-None": None}, "cookies": ["a=1; Path=/", "b=2"],
+        "statusCode": 201, "headers": {"Content-Type": "text/html", "X-N": 5, "X-F": 1.5, "X-B": True, "X-None": None, "no name": None}, "cookies": ["a=1; Path=/", "b=2"],
         "body": "<p>ü", "isBase64Encoded": False,
     })
     assert answer == HttpReply(

@@ -203,10 +203,19 @@ def summary(invocation: Invocation, outcome: Outcome) -> str:
     """What an HTTP invocation was, in words: `POST /orders → 201`."""
     if outcome.status != "succeeded":
         return f"{invocation.summary} → {503 if outcome.status == 'throttled' else 500}"
-    if len(outcome.payload) > 65_536:       # too large to be read again for a word
+    if len(outcome.payload) > 65_536:       # too large to be read for a word
         return invocation.summary
-    answer = reply(outcome)
-    return f"{invocation.summary} → {answer.status if isinstance(answer, HttpReply) else 500}"
+    return f"{invocation.summary} → {_short_status(outcome.payload) if len(outcome.payload) <= _SHORT else _status_of(outcome.value)}"
+
+
+def _short_status(payload: bytes) -> object:
+    answer = _short_reply(payload)
+    return answer.status if isinstance(answer, HttpReply) else 500
+
+
+def _status_of(value: object) -> object:
+    status = value.get("statusCode") if isinstance(value, dict) else None
+    return 200 if status is None else status if isinstance(status, (int, str)) and len(str(status)) == 3 else 500
 
 
 def reply(outcome: Outcome) -> HttpReply | Malformed:
@@ -279,8 +288,10 @@ def _reply_headers(value: Mapping[str, object]) -> tuple[list[tuple[str, str]], 
         raise _NotAReplyError("headers is not an object.")
     headers, typed = [], False
     for name, item in _merged(single, several) if several else single.items():
+        if item is None:
+            continue
         lower = _lower(name)
-        if item is not None and lower not in _OURS:
+        if lower not in _OURS:
             # Nearly all are, and to look whether all of a text can be printed is quick.
             headers.append((name, item.strip() if isinstance(item, str) and item.isprintable() else _sendable(f"Header {name}", item)))
             typed = typed or lower == "content-type"

@@ -92,8 +92,9 @@ class Limit:
 
     def forget(self) -> None:
         """Let an invocation that has come to a breakpoint take what time it likes. From any thread."""
-        if self.call is not None:
-            self.call.over = True
+        call = self.call
+        if call is not None:
+            call.over = True
         self._loop.call_soon_threadsafe(self._stop)
 
     def is_callers_wish(self) -> bool:
@@ -102,6 +103,7 @@ class Limit:
 
     def end(self) -> None:
         """The invocation is over."""
+        self.call = None        # it knows us: neither would go before the next collection
         if self._timer is not None:
             self._stop()
         if self.expired:

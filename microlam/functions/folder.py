@@ -151,8 +151,6 @@ class FolderFunctions:
 
     def ended(self, invocation: Invocation, outcome: Outcome) -> None:
         """Take note of how the first import of a version went: a request's own worker did it, nobody else heard."""
-        if not outcome.cold:
-            return
         live = self._live.get(invocation.arn)
         if live is None or live.good is None or live.good is not live.latest or outcome.version != LATEST:
             return

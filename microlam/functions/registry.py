@@ -20,7 +20,7 @@ from microlam.functions.provisioning import Provisioning
 from microlam.functions.shelves import Documents, Shelf, Shelves, latest_first
 from microlam.functions.snapshot import ACTIVE, Change, Snapshot
 from microlam.hooks import Hook
-from microlam.model import LATEST, OWN_RUNTIME, Alias, Outcome, Trigger, Version, chosen_version, function_arn
+from microlam.model import LATEST, OWN_RUNTIME, Alias, Invocation, Outcome, Trigger, Version, chosen_version, function_arn
 from microlam.packages import zip_of
 
 Forgotten = Callable[[str, str | None], Awaitable[None]]
@@ -53,7 +53,6 @@ class Registry:
             is_warm=is_warm, bucket_folder=bucket_folder, interpreter=interpreter, executor=executor, requirements=requirements, deployed=deployed,
             expect=expect,
         )
-        self.ended = self._folder.ended     # take note of how the first import of a version went
         self._archives = Archives(data.resolve() / "code")
         self._shelves = Shelves(store, self._clock)
         self.concurrency = Concurrency(self._shelves, self._clock, Provisioning(self._load, warm, retire), self._start, self.__contains__)
@@ -249,6 +248,11 @@ class Registry:
         return self._archives.zip(sha256)
 
     # ---- living ------------------------------------------------------------------------------------------------------
+
+    def ended(self, invocation: Invocation, outcome: Outcome) -> None:
+        """Take note of how the first import of a version went."""
+        if outcome.cold:
+            self._folder.ended(invocation, outcome)
 
     async def load(self) -> None:
         """Find the functions; raises BrokenToml where the folder's configuration cannot be read. Nothing is imported nor copied."""

@@ -22,8 +22,8 @@ from microlam.model import SYNC_PAYLOAD_LIMIT, Invocation, Outcome, Version, new
 from microlam.routes import RouteTable
 
 BODY_LIMIT = 10 * 1024 * 1024
-TEMPLATES = 256             # kept, of no more than so many bytes each
-TEMPLATE_LIMIT = 4096
+TEMPLATES = 256             # kept, of no more than so many bytes each, with the head that each was made of
+TEMPLATE_LIMIT = 8192
 
 # Draws the page a browser gets for a failed invocation; the third is why its reply was refused, None where the handler itself failed.
 ErrorPage = Callable[[Outcome, Invocation, str | None], str]
@@ -123,7 +123,7 @@ class Gateway:
     def _template(self, request: web.BaseRequest) -> Template | None:
         """The event of requests like this one, and what is known of them; None where no route leads anywhere."""
         routes = self.triggers.routes
-        if routes is not self._routes or len(self._templates) > TEMPLATES:
+        if routes is not self._routes or len(self._templates) >= TEMPLATES:
             self._routes, self._templates = routes, {}
         alike = (request.method, request.raw_path, request.raw_headers, request.remote, request.version, request.scheme)
         return self._templates.get(alike) or self._new_template(request, routes, alike)
@@ -141,7 +141,7 @@ class Gateway:
             time=self.clock.now(), request_id="",
         )
         template = Template(facts, match, _summary(request.method, path), prefix=self.prefix)
-        if template.size <= TEMPLATE_LIMIT:
+        if template.size + len(request.raw_path) + sum(len(name) + len(value) for name, value in request.raw_headers) <= TEMPLATE_LIMIT:
             self._templates[alike] = template
         return template
 

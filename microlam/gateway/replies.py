@@ -27,7 +27,7 @@ class Written(web.StreamResponse):
     def __init__(self, answer: HttpReply, id: str) -> None:
         # Not aiohttp's own __init__: the headers and cookies that it would make room for are written already.
         self._answer, self._id = answer, id
-        self._lasts = False
+        self._lasts, self._size = False, 0
         self._unread: AbstractStreamWriter | None = None
 
     # What an access log asks for.
@@ -41,7 +41,7 @@ class Written(web.StreamResponse):
 
     @property
     def body_length(self) -> int:
-        return len(self._answer.body)
+        return self._size       # with the head, as aiohttp counts
 
     @property
     def keep_alive(self) -> bool:
@@ -60,7 +60,9 @@ class Written(web.StreamResponse):
         )
         length = b"" if answer.status in (204, 304) else b"Content-Length: %d\r\n" % len(answer.body)
         body = b"" if request.method == "HEAD" else answer.body
-        transport.write(b"%b%bapigw-requestid: %b\r\nx-amzn-RequestId: %b\r\n\r\n%b" % (head, length, id, id, body))
+        written = b"%b%bapigw-requestid: %b\r\nx-amzn-RequestId: %b\r\n\r\n%b" % (head, length, id, id, body)
+        self._size = len(written)
+        transport.write(written)
         if transport.get_write_buffer_size():
             self._unread = request.writer
         return None

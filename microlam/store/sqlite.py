@@ -1,6 +1,6 @@
 """SQLite as the store's database: open, read rows, write units, close. Nothing here knows what the rows mean.
 
-One connection writes and several read, each on a thread of its own (aiosqlite's): a long search holds up neither a write nor a page.
+One connection writes and, as a rule, others read, each on a thread of its own (aiosqlite's): a long search holds up neither a write nor a page.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY")
 
 # sqlite3 gives up Python's lock at every statement and, beside a busy event loop, waits long to have it back: a record written
 # with two statements of its own came ten times slower than one of many in the same statement, and cost the loop more.
-_BATCHES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+_BATCHES = (128, 32, 8, 2, 1)
 _INSERT = re.compile(r"(INSERT .*\sVALUES )(\(.*?\))(\s*(?:ON CONFLICT.*)?;)", re.DOTALL)
 
 
