@@ -1,31 +1,31 @@
-"""Waiting awake: a server that falls asleep while a worker runs a short handler is woken later than the handler is done."""
+"""Staying awake: a server that falls asleep while a worker runs a short handler is woken later than the handler is done."""
 from __future__ import annotations
 
+import asyncio
 import os
-import selectors
 from collections.abc import Callable
 from time import monotonic
 
-AWAKE = 0.0002      # seconds of each wait; whatever takes longer does not mind the time it takes to be woken
+AWAKE = 0.0002      # seconds after the start of a call; whatever takes longer does not mind the time it takes to be woken
+PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Awake(selectors.DefaultSelector):
-    """What an event loop waits with: after a call was begun, while fewer are under way than there are processors, it looks for a moment before it sleeps."""
+class Awake:
+    """Keeps the event loop turning for a moment after a call was begun, while fewer are under way than there are processors."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.begun: Callable[[], bool] = bool       # whether one has just been: at first none
-        self.underway: Callable[[], int] = int      # how many there are
-        self._processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    def __init__(self, underway: Callable[[], int]) -> None:
+        self._underway = underway
+        self._until = 0.0
+        self._turning = False
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready, as soon as something is, or after `timeout` seconds."""
-        if (timeout is None or timeout > AWAKE) and self.begun() and self.underway() < self._processors:
-            now = began = monotonic()
-            while now - began < AWAKE:
-                ready = super().select(0)
-                if ready:
-                    return ready
-                now = monotonic()
-            timeout = None if timeout is None else max(0.0, timeout - (now - began))
-        return super().select(timeout)
+    def begun(self, now: float) -> None:
+        """A call has just been begun; `now` is time.monotonic()."""
+        self._until = now + AWAKE
+        if not self._turning and self._underway() < PROCESSORS:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turning = 0 < self._underway() < PROCESSORS and monotonic() < self._until
+        if self._turning:
+            asyncio.get_running_loop().call_soon(self._turn)

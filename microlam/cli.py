@@ -71,11 +71,13 @@ def dev(chosen: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise FolderMissing(folder=folder)
     settings = settings_of(folder, vars(chosen))
+    import asyncio
+
     from microlam import server
     from microlam.terminal import Terminal
     terminal = Terminal(sys.stdout, quiet=chosen.command == "serve")
     try:
-        server.serve(settings, folder, terminal)
+        asyncio.run(server.run(settings, folder, terminal))
     finally:
         terminal.close()
     return 0

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from microlam.admission import Admission
+from microlam.awake import Awake
 from microlam.clock import Clock
 from microlam.errors import MicrolamError, NotFound, RecordUnavailable, ReserveUsedUp, Throttled
 from microlam.executors import Executor
@@ -27,7 +28,6 @@ from microlam.store import Store
 CLAIMED_AT_ONCE = 50
 LONGEST_PAUSE = 300.0
 NOTE_RUNNING_AFTER = 1.0
-JUST = 0.001
 TRY_AGAIN = 1.0
 
 
@@ -98,6 +98,7 @@ class Invoker:
         # Coroutines in our own loop cost no process each: many at once is what they are for.
         self._inprocess = Admission(server_limit=100_000, line_limit=queue_limit, patience=queue_wait)
         self._running: dict[str, Running] = {}
+        self._awake = Awake(self.underway)
         self._claimed: Counter[str] = Counter()
         self._changed = asyncio.Event()
         self._left: asyncio.Event | None = None         # set when one has ended, where somebody waits for the last one
@@ -148,7 +149,10 @@ class Invoker:
                 await self._store.room()
             if self._before.listeners:
                 await self._before.tell(invocation)
-            self._running[key] = Running(invocation, version, monotonic())
+            now = monotonic()
+            self._running[key] = Running(invocation, version, now)
+            if version.executor != "inprocess":     # what runs here takes the loop's time, or the interpreter's lock
+                self._awake.begun(now)
             return await executor.run(version, invocation)
         except asyncio.CancelledError:
             # The server ends. An asynchronous one stays on disk and starts again; the caller of this one is gone.
@@ -286,10 +290,6 @@ class Invoker:
     def underway(self) -> int:
         """How many run now."""
         return len(self._running)
-
-    def begun(self) -> bool:
-        """Whether the last of those that run has only just begun."""
-        return bool(self._running) and monotonic() - next(reversed(self._running.values())).started < JUST
 
     def caller(self, trace: str) -> str | None:
         """The invocation whose handler sends this `X-Amzn-Trace-Id`, while it runs: its root ends as the request id does."""

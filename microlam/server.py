@@ -11,7 +11,6 @@ from pathlib import Path
 
 from microlam import __version__
 from microlam.app import Microlam
-from microlam.awake import Awake
 from microlam.errors import PortTaken, SettingsError
 from microlam.executors.workers.system import share_heap
 from microlam.faces import Faces, low_level
@@ -20,15 +19,8 @@ from microlam.settings import Settings, url_of
 from microlam.terminal import Terminal
 
 
-def serve(settings: Settings, folder: Path, terminal: Terminal) -> None:
+async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:
     """Serve a folder until a signal ends it; raises SettingsError where it cannot start."""
-    selector = Awake()
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
-        runner.run(run(settings, folder, terminal, selector))
-
-
-async def run(settings: Settings, folder: Path, terminal: Terminal, selector: Awake) -> None:
-    """Serve it in a loop that waits with this selector."""
     share_heap()
     may_start(settings.host, settings.admin_token, settings.access_key, settings.secret_key)
     listening = listen(settings.host, settings.port)
@@ -37,7 +29,6 @@ async def run(settings: Settings, folder: Path, terminal: Terminal, selector: Aw
     try:
         async with Microlam(folder, settings=settings, endpoint_url=url, say=terminal.warn) as lam:
             lam.invoker.ended.append(terminal.ended)
-            selector.begun, selector.underway = lam.invoker.begun, lam.invoker.underway
             await _serve(lam, listening, terminal, url, stopping)
     except* SettingsError as errors:
         raise errors.exceptions[0] from None

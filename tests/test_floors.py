@@ -12,9 +12,9 @@ PACKAGE = Path(__file__).parent.parent / "microlam"
 FLOORS = (
     {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "hooks", "lasting", "log_patterns"},
     {"store", "packages", "archives", "requirements", "executors", "watching"},
-    {"admission", "functions", "triggers", "pauses", "invoke", "resources"},
+    {"admission", "awake", "functions", "triggers", "pauses", "invoke", "resources"},
     {"sources", "gateway", "aws", "admin"},
-    {"app", "awake", "faces", "server", "embed", "bridge", "adapters", "testing", "pytest_plugin", "cli", "terminal", "client", "commands", "__init__", "__main__"},
+    {"app", "faces", "server", "embed", "bridge", "adapters", "testing", "pytest_plugin", "cli", "terminal", "client", "commands", "__init__", "__main__"},
 )
 HOMES = {
     "aiohttp": {"gateway", "aws", "admin", "app", "faces", "server", "embed", "bridge", "testing", "guard"}, "jinja2": {"admin"},
