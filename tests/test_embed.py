@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -94,11 +95,23 @@ async def test_a_host_adds_to_replies_wherever_aiohttp_lets_it(tmp_path: Path, w
         assert (reply.headers["X-Own"], reply.headers["Set-Cookie"], len(reply.headers["apigw-requestid"])) == ("mine", "a=1", 36)
 
 
-async def test_a_hosts_access_log_tells_of_functions_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write(tmp_path, {"hello.py": "def handler(event, context): return {'statusCode': 201, 'headers': {'X-Own': 'mine'}, 'body': 'hello'}\n"})
+class OwnLogger(AbstractAccessLogger):
+    """A host's, which asks a reply whatever it likes."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        self.logger.info("%s %s %s %s", response.status, response.reason, response.content_type, response.content_length)
+
+
+@pytest.mark.parametrize(("logging", "line"), [
+    ({"access_log_format": "%r %s %b %{X-Own}o"}, r"GET /fn/hello HTTP/1.1 201 \d{3} mine"),     # bytes with the head
+    ({"access_log_class": OwnLogger}, r"201 Created text/x-own 5"),
+])
+async def test_a_hosts_access_log_tells_of_functions_too(tmp_path: Path, caplog: pytest.LogCaptureFixture, logging: dict[str, Any], line: str) -> None:
+    headers = "{'X-Own': 'mine', 'Content-Type': 'text/x-own'}"
+    write(tmp_path, {"hello.py": f"def handler(event, context): return {{'statusCode': 201, 'headers': {headers}, 'body': 'hello'}}\n"})
     app = web.Application()
     microlam.setup(app, tmp_path, prefix="/fn", data=tmp_path / ".data")
-    runner = web.AppRunner(app, access_log_format="%r %s %b %{X-Own}o")
+    runner = web.AppRunner(app, **logging)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -108,31 +121,7 @@ async def test_a_hosts_access_log_tells_of_functions_too(tmp_path: Path, caplog:
             await runner.cleanup()      # the line is written after the reply
     finally:
         await runner.cleanup()
-    assert re.search(r"GET /fn/hello HTTP/1.1 201 \d{3} mine", caplog.text)     # bytes with the head
-
-
-class OwnLogger(AbstractAccessLogger):
-    """A host's, which asks a reply whatever it likes."""
-
-    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        self.logger.info("%s %s %s %s", response.status, response.reason, response.content_type, response.content_length)
-
-
-async def test_a_host_may_have_an_access_logger_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write(tmp_path, {"hello.py": "def handler(event, context): return {'statusCode': 201, 'headers': {'Content-Type': 'text/x-own'}, 'body': 'hello'}\n"})
-    app = web.Application()
-    microlam.setup(app, tmp_path, prefix="/fn", data=tmp_path / ".data")
-    runner = web.AppRunner(app, access_log_class=OwnLogger)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        with caplog.at_level("INFO", "aiohttp.access"):
-            async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{runner.addresses[0][1]}/fn/hello") as reply:
-                assert await reply.text() == "hello"
-            await runner.cleanup()
-    finally:
-        await runner.cleanup()
-    assert "201 Created text/x-own 5" in caplog.text
+    assert re.search(line, caplog.text)
 
 
 async def test_the_admin_is_not_drawn_at_a_hosts_root(tmp_path: Path) -> None:

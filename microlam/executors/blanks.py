@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import socket
 import tempfile
 import time
+from contextlib import suppress
 
+from microlam.executors.scratch import Scratch
 from microlam.executors.zygotes import Child, Zygote
 
 
@@ -64,6 +67,58 @@ class Blank:
     def let_go(self) -> None:
         """Nobody will have it: it ends by itself when it finds nobody at the other end."""
         self.ended(None)
+
+
+class Blanks:
+    """The blank processes of an executor, each waiting a while for a worker to need it."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+        self._numbers = itertools.count(1)
+        self._waiting: list[Blank] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def new(self, zygote: Zygote, *, fresh: bool = False) -> Blank:
+        """Have one made, for whoever asks."""
+        number = next(self._numbers)
+        return Blank(zygote, number, self._scratch.place(number), fresh=fresh)
+
+    def take(self, zygote: Zygote) -> Blank | None:
+        """One that waits, if there is any of this zygote."""
+        found = next((blank for blank in self._waiting if blank.zygote is zygote and not blank.over and blank.waits()), None)
+        if found is not None:
+            self._waiting.remove(found)
+        return found
+
+    def begin(self, zygote: Zygote, seconds: float, *, expected: bool, room: bool) -> None:
+        """Let one wait so long: one that nobody expects so far or, where there is `room`, a new one."""
+        found = next((blank for blank in self._waiting if blank.zygote is zygote and not blank.expected and not blank.over), None)
+        if found is None and room and zygote.alive:
+            with suppress(OSError):
+                found = self.new(zygote)
+                self._waiting.append(found)
+        if found is not None:
+            found.wait(seconds, expected=expected)
+
+    def tidy(self) -> None:
+        """Let those go for which no worker came."""
+        now = time.monotonic()
+        for blank in self._waiting[:]:
+            if blank.over or now > blank.until:
+                self.let_go(blank)
+
+    def let_go(self, blank: Blank | None = None) -> None:
+        """Let one go, or the one that waits longest."""
+        blank = blank or self._waiting[0]
+        self._waiting.remove(blank)
+        blank.let_go()
+        self._scratch.clear(blank.folder)
+
+    def close(self) -> None:
+        for blank in self._waiting:
+            blank.let_go()
 
 
 def open_log() -> int:

@@ -7,18 +7,15 @@ each start for the next: it waits, blank, until it is told what to run.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import sys
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from microlam.executors import Credentials, ExecutorStatistics, logs, memory
-from microlam.executors.blanks import Blank
+from microlam.executors.blanks import Blank, Blanks
 from microlam.executors.cgroups import Group, find_groups
 from microlam.executors.debugging import Debugging
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
@@ -88,11 +85,10 @@ class Processes:
         self._workers: dict[Worker, Pool] = {}
         self._granted = 0                                   # places of workers that are about to start
         self._dying: set[Worker] = set()
-        self._blanks: list[Blank] = []                      # started ahead, for workers that are expected
+        self._blanks = Blanks(self._scratch)                # started ahead, for workers that are expected
         self._waiting: deque[Waiting] = deque()
         self._zygotes: dict[tuple[str, tuple[str, ...]], Zygote] = {}
         self._dismissed: list[Zygote] = []
-        self._numbers = itertools.count(1)
         self._long: set[Worker] = set()
         self._looking: asyncio.TimerHandle | None = None
         self._sampling: asyncio.TimerHandle | None = None
@@ -191,8 +187,7 @@ class Processes:
             replacing.cancel()
         for waiting in self._waiting:
             waiting.place.cancel()
-        for blank in self._blanks:
-            blank.let_go()
+        self._blanks.close()
         for worker in list(self._workers):
             self._discard(worker)
         zygotes = [*self._zygotes.values(), *self._dismissed]
@@ -291,32 +286,23 @@ class Processes:
         return worker
 
     def _start_ahead(self, zygote: Zygote, seconds: float, *, expected: bool = False) -> None:
-        """Have a process wait for a worker to need it: one that nobody expects so far, or a new one."""
-        found = next((blank for blank in self._blanks if blank.zygote is zygote and not blank.expected and not blank.over), None)
-        if found is None:
-            if not zygote.alive or self._closed or len(self._workers) + self._granted + len(self._blanks) >= self._limit:
-                return
-            with suppress(OSError):
-                found = self._new_blank(zygote)
-                self._blanks.append(found)
-        if found is not None:
-            found.wait(seconds, expected=expected)
-            if self._tidying is None:
-                self._tidy_later()
+        """Have a process wait for a worker to need it."""
+        self._blanks.begin(zygote, seconds, expected=expected, room=not self._closed and self._count() < self._limit)
+        if self._tidying is None and not self._closed:
+            self._tidy_later()
 
     def _blank(self, zygote: Zygote, *, fresh: bool) -> Blank:
         """A process for a worker: one that was started ahead for it, or a new one."""
-        found = None if fresh else next((blank for blank in self._blanks if blank.zygote is zygote and not blank.over and blank.waits()), None)
+        found = None if fresh else self._blanks.take(zygote)
         if found is not None:
-            self._blanks.remove(found)
             return found
-        if self._blanks and len(self._workers) + self._granted + len(self._blanks) > self._limit:
-            self._let_blank_go(self._blanks[0])     # no more processes than there may be workers
-        return self._new_blank(zygote, fresh=fresh)
+        if self._blanks and self._count() > self._limit:
+            self._blanks.let_go()       # no more processes than there may be workers
+        return self._blanks.new(zygote, fresh=fresh)
 
-    def _new_blank(self, zygote: Zygote, *, fresh: bool = False) -> Blank:
-        number = next(self._numbers)
-        return Blank(zygote, number, self._scratch.place(number), fresh=fresh)
+    def _count(self) -> int:
+        """The processes that there are, or are about to be."""
+        return len(self._workers) + self._granted + len(self._blanks)
 
     def _configuration(self, pool: Pool, place: Place, interpreter: Interpreter) -> dict[str, object]:
         """All that a worker is told about itself."""
@@ -488,7 +474,7 @@ class Processes:
                 else:
                     worker.trim()
         self._complete()
-        self._let_blanks_go()
+        self._blanks.tidy()
         for key, zygote in list(self._zygotes.items()):
             unused = not zygote.workers and now - zygote.idle_since > self._idle and key != (sys.executable, ())
             if unused or not zygote.alive:
@@ -498,18 +484,6 @@ class Processes:
         self._left_groups = [group for group in self._left_groups if not group.remove()]
         if self._workers or self._blanks or len(self._zygotes) > 1 or self._dismissed or any(pool.complete for pool in self._pools.values()):
             self._tidy_later()
-
-    def _let_blanks_go(self) -> None:
-        """End the processes that were started for workers which never came."""
-        now = time.monotonic()
-        for blank in self._blanks[:]:
-            if blank.over or now > blank.until:
-                self._let_blank_go(blank)
-
-    def _let_blank_go(self, blank: Blank) -> None:
-        blank.let_go()
-        self._blanks.remove(blank)
-        self._scratch.clear(blank.folder)
 
     def _complete(self) -> None:
         """Replace those workers that ended of those that are to be kept."""
