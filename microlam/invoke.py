@@ -118,21 +118,16 @@ class Invoker:
             await self._tell(invocation, outcome)
             raise
         self._store.put(invocation, outcome)
-        for ended in self.ended:
-            ended(invocation, outcome)
-        if self._after.listeners or self._on_failure.listeners:
-            await self._tell_hooks(invocation, outcome)
+        await self._tell(invocation, outcome)
         return outcome
 
     async def _tell(self, invocation: Invocation, outcome: Outcome) -> None:
         """Tell everybody how one ended."""
         for ended in self.ended:
             ended(invocation, outcome)
-        await self._tell_hooks(invocation, outcome)
-
-    async def _tell_hooks(self, invocation: Invocation, outcome: Outcome) -> None:
-        await self._after.tell(invocation, outcome)
-        if not outcome.ok:
+        if self._after.listeners:
+            await self._after.tell(invocation, outcome)
+        if self._on_failure.listeners and not outcome.ok:
             await self._on_failure.tell(invocation, outcome)
 
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:

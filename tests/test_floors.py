@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "microlam"
 
 FLOORS = (
-    {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "hooks", "lasting", "log_patterns"},
+    {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "hooks", "log_patterns"},
     {"store", "packages", "archives", "requirements", "executors", "watching"},
     {"admission", "awake", "functions", "triggers", "pauses", "invoke", "resources"},
     {"sources", "gateway", "aws", "admin"},

@@ -17,7 +17,7 @@ from microlam.executors.interpreters import Interpreters
 from microlam.executors.logs import Run, exit_sentence, log_of, plain_log
 from microlam.executors.workers.system import children
 from microlam.model import Version, function_arn
-from tests.test_executors import Lab, new_processes, output, until
+from tests.test_executors import Lab, lives, new_processes, output, until
 
 WORKERS = Path(__file__).parents[1] / "microlam" / "executors" / "workers"
 
@@ -149,7 +149,7 @@ async def test_a_blank_process_that_has_just_been_killed_fails_no_invocation(tmp
     lab = Lab(tmp_path, new_processes(tmp_path))
     spare, zygote = await spare_of(lab)
     os.kill(spare, signal.SIGKILL)
-    while Path(f"/proc/{spare}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+    while lives(spare):
         pass    # and nobody has heard of it: the loop has not turned
     pid, parent = await lab.value(WHO, name="second")
     assert (pid != spare, parent) == (True, zygote)

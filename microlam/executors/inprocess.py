@@ -23,12 +23,12 @@ import orjson
 from microlam.executors import Credentials, ExecutorStatistics, WorkerStatistics, logs, variables
 from microlam.executors.capture import Output, capture, current
 from microlam.executors.environment import context_of, environment_of, new_log_stream
+from microlam.executors.lasting import Call, Lasting
 from microlam.executors.namespaces import Namespace
 from microlam.executors.threads import Settled, Threads
 from microlam.executors.workers import handler as runtime
 from microlam.executors.workers.frames import SUCCEEDED
 from microlam.executors.workers.python import RSS_UNIT
-from microlam.lasting import LONG, Call, Lasting
 from microlam.model import Invocation, Outcome, Version, new_id
 
 Handler = Callable[..., object]
@@ -129,7 +129,7 @@ class InProcess:
         self._locks: dict[str, asyncio.Lock] = {}
         self._leaving: dict[Loaded, asyncio.Event] = {}
         self._threads = Threads()
-        self._lasting = Lasting(LONG)
+        self._lasting = Lasting()
         self._ran = False
         self._letting_go: asyncio.TimerHandle | None = None
         self._closed = False

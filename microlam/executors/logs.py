@@ -47,7 +47,7 @@ def _report(version: Version, id: str, duration: float, memory: int) -> str:
     milliseconds = duration * 1000
     return (
         f"END RequestId: {id}\nREPORT RequestId: {id}\tDuration: {milliseconds:.2f} ms\tBilled Duration: {math.ceil(milliseconds)} ms"
-        f"\tMemory Size: {version.memory} MB\tMax Memory Used: {-(-memory // 1_048_576)} MB\t"
+        f"\tMemory Size: {version.memory} MB\tMax Memory Used: {megabytes(memory)} MB\t"
     )
 
 

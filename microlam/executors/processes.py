@@ -20,10 +20,10 @@ from microlam.executors.cgroups import Group, find_groups
 from microlam.executors.debugging import Debugging
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
 from microlam.executors.interpreters import Interpreter, Interpreters
+from microlam.executors.lasting import LONG
 from microlam.executors.scratch import Scratch
 from microlam.executors.worker import NeverBegun, Place, Worker
 from microlam.executors.zygotes import Zygote
-from microlam.lasting import LONG
 from microlam.model import Invocation, Outcome, Version, new_id
 
 SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations

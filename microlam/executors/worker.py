@@ -16,9 +16,9 @@ from typing import Protocol
 from microlam.executors import WorkerStatistics, logs
 from microlam.executors.blanks import Blank
 from microlam.executors.cgroups import Group
+from microlam.executors.lasting import LONG
 from microlam.executors.workers.frames import CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.zygotes import Zygote
-from microlam.lasting import LONG
 from microlam.model import Invocation, Outcome, Version, new_id
 
 INIT_TIMEOUT = 10.0     # seconds an import may take; Lambda's

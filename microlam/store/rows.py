@@ -199,7 +199,7 @@ def running_row(invocation: Invocation, function: int, running: Running) -> Row:
 
 
 def ended_rows(invocation: Invocation, function: int, outcome: Outcome) -> tuple[Row, Row]:
-    """The parameters of `put_invocation` and of `put_payload`. Made for every request."""
+    """The parameters of `put_invocation` and of `put_payload`. Made for every invocation: it must be quick."""
     id, record_key, parent, started_at, init = invocation.id, invocation.key or invocation.id, invocation.parent, outcome.started_at, outcome.init
     key = key_bytes(record_key)
     started = duration = stream = logged_at = error_type = None

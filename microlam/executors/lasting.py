@@ -1,6 +1,6 @@
-"""What lasts: most calls are over within milliseconds, and only those that are not need a timer, a look at their memory, a limit.
+"""Which calls last: most are over within milliseconds, and only those that are not need a timer, a look at their memory, a limit.
 
-One timer serves all: to set and cancel one for each would cost more than all else that is done for a short call.
+One timer serves all calls: to set and cancel one for each would cost more than all else that is done for a short call.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONG = 0.02     # seconds after which an invocation counts as one that lasts
 
 
 class Call:
-    """Something that is under way; whoever began it says when it is over."""
+    """One that is under way; whoever began it says when it is over."""
 
     __slots__ = ("due", "lasts", "over")
 
@@ -21,16 +21,15 @@ class Call:
 
 
 class Lasting:
-    """Tells those calls that are not over after so many seconds, the same for all."""
+    """Tells those calls that are not over after LONG seconds."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._calls: deque[Call] = deque()      # in the order in which they began, so in that of their dues
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop, now: float, lasts: Callable[[], None]) -> Call:
         """Call `lasts` once, if this one is not over by then; `now` is the loop's time."""
-        calls, call = self._calls, Call(now + self._seconds, lasts)
+        calls, call = self._calls, Call(now + LONG, lasts)
         while calls and calls[0].over:
             calls.popleft()
         calls.append(call)
