@@ -3,9 +3,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from math import inf
 
 from microlam.errors import Throttled
+from microlam.model import Outcome
+
+Turn = asyncio.Future[Outcome | None]
+
+
+class Place:
+    """A place in line.
+
+    When its turn has come it is `held`: it has a slot. Then `begin` is asked to begin what waits, at once; `turn` has the outcome of that, or None
+    where it is still to be begun. It has `refusal` where patience ended first.
+    """
+
+    __slots__ = ("begin", "held", "refusal", "turn", "until")
+
+    def __init__(self, turn: Turn, until: float, begin: Callable[[Turn], bool], refusal: Throttled) -> None:
+        self.turn, self.until, self.begin, self.refusal = turn, until, begin, refusal
+        self.held = False
 
 
 class Line:
@@ -15,7 +33,7 @@ class Line:
 
     def __init__(self) -> None:
         self.limit = self.running = 0
-        self.waiting: deque[tuple[asyncio.Future[bool], float]] = deque()       # until when, in the loop's time
+        self.waiting: deque[Place] = deque()
 
 
 class Admission:
@@ -40,35 +58,27 @@ class Admission:
         self.running += 1
         return True
 
-    async def wait(self, arn: str, limit: int, *, patient: bool = False) -> None:
-        """Wait for a slot where `enter_nowait` found none; raise Throttled when the line is full or patience ends. A `patient` one has no end of it."""
+    def line_up(self, arn: str, limit: int, begin: Callable[[Turn], bool], refusal: Throttled, *, patient: bool = False) -> Place:
+        """Stand in line for a slot where `enter_nowait` found none; raises `refusal` where the line is full. A `patient` one has no end of it."""
         line = self._lines[arn]
         if limit == 0 or (len(line.waiting) >= self.line_limit and not patient):
-            raise Throttled()
+            raise refusal
         loop = asyncio.get_running_loop()
-        turn: asyncio.Future[bool] = loop.create_future()
-        place = turn, inf if patient else loop.time() + self.patience
+        place = Place(loop.create_future(), inf if patient else loop.time() + self.patience, begin, refusal)
         line.waiting.append(place)
         self._blocked[arn] = line
         if self._looking is None and not patient:
             self._looking = loop.call_later(self.patience, self._look)
-        try:
-            came = await turn
-        except asyncio.CancelledError:
-            if place in line.waiting:
-                line.waiting.remove(place)
-                self._admit(arn, line)
-            elif not turn.cancelled() and turn.result():
-                self.leave(arn)     # it came in the very moment it was given up
-            raise
-        if not came:
-            raise Throttled()
+        return place
 
-    def leave(self, arn: str) -> None:
-        """Give the slot back; whoever waits longest for what is now free has it."""
+    def leave(self, arn: str, place: Place | None = None) -> None:
+        """Give the slot back, or the place in line; whoever waits longest for what is now free has it."""
         line = self._lines[arn]
-        line.running -= 1
-        self.running -= 1
+        if place is None or place.held:
+            line.running -= 1
+            self.running -= 1
+        elif place in line.waiting:
+            line.waiting.remove(place)
         if not self._blocked:
             return
         if line.waiting:
@@ -79,11 +89,14 @@ class Admission:
 
     def _admit(self, arn: str, line: Line) -> None:
         while line.waiting and line.running < line.limit and self.running < self.server_limit:
-            turn, _ = line.waiting.popleft()
-            if not turn.done():     # else it has been given up
-                line.running += 1
-                self.running += 1
-                turn.set_result(True)
+            place = line.waiting.popleft()
+            if place.turn.done():
+                continue        # it has been given up
+            line.running += 1
+            self.running += 1
+            place.held = True
+            if not place.begin(place.turn):
+                place.turn.set_result(None)
         if not line.waiting:
             self._blocked.pop(arn, None)
 
@@ -92,11 +105,11 @@ class Admission:
         loop = asyncio.get_running_loop()
         now, first = loop.time(), inf
         for arn, line in list(self._blocked.items()):
-            for turn, until in line.waiting:
-                if until <= now and not turn.done():
-                    turn.set_result(False)
-            line.waiting = deque((turn, until) for turn, until in line.waiting if not turn.done())
-            first = min([first, *(until for _, until in line.waiting)])
+            for place in line.waiting:
+                if place.until <= now and not place.turn.done():
+                    place.turn.set_exception(place.refusal)
+            line.waiting = deque(place for place in line.waiting if not place.turn.done())
+            first = min([first, *(place.until for place in line.waiting)])
             if not line.waiting:
                 self._blocked.pop(arn)
         self._looking = None if first == inf else loop.call_at(first, self._look)

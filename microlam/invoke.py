@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
-from microlam.admission import Admission
+from microlam.admission import Admission, Place, Turn
 from microlam.awake import Awake
 from microlam.clock import Clock
 from microlam.errors import MicrolamError, NotFound, RecordUnavailable, ReserveUsedUp, Throttled
@@ -131,53 +132,68 @@ class Invoker:
             await self._on_failure.tell(invocation, outcome)
 
     async def _run(self, version: Version, invocation: Invocation, *, patient: bool = False) -> Outcome:
-        executor, key, line = self._executors[version.executor], invocation.key or invocation.id, version.arn
+        executor, key, line, place = self._executors[version.executor], invocation.key or invocation.id, version.arn, None
         admission, limit = self._admission(version)
         if version.provisioned or line in self._limits:
-            version, line = await self._enter(admission, version, limit, patient=patient)
+            version, line, place = self._enter(admission, version, invocation, limit, patient=patient)
         else:
             limit = executor.at_most(version, limit)
             if not admission.enter_nowait(line, limit):
-                await self._wait(admission, version, limit, patient=patient)
+                place = self._line_up(admission, version, invocation, limit, patient=patient)
         try:
+            outcome = None if place is None else await place.turn
+            if outcome is not None:
+                return outcome
             if self._store.full:
                 await self._store.room()
             if self._before.listeners:
                 await self._before.tell(invocation)
-            now = monotonic()
-            self._running[key] = Running(invocation, version, now)
-            if version.executor != "inprocess":     # what runs here takes the loop's time, or the interpreter's lock
-                self._awake.begun(now)
+            self._note_begun(version, invocation)
             return await executor.run(version, invocation)
         except asyncio.CancelledError:
+            if place is not None:
+                executor.abandon(invocation)
             # The server ends. An asynchronous one stays on disk and starts again; the caller of this one is gone.
-            if invocation.accepted_at is None:
+            if invocation.accepted_at is None and (place is None or place.held):
                 self._store.put(invocation, Outcome(status="crashed", payload=b'{"errorType": "Runtime.ExitError", "errorMessage": "the server stopped"}'))
             raise
         finally:
             self._running.pop(key, None)
-            admission.leave(line)
+            admission.leave(line, place)
             if self._left is not None:
                 self._left.set()
 
-    async def _enter(self, admission: Admission, version: Version, limit: int, *, patient: bool) -> tuple[Version, str]:
-        """Take a slot of the workers kept ready where one is free, else of the function; gives what to run, and whose slot it is."""
+    def _enter(
+        self, admission: Admission, version: Version, invocation: Invocation, limit: int, *, patient: bool,
+    ) -> tuple[Version, str, Place | None]:
+        """Take a slot of the workers kept ready where one is free, else of the function, else stand in line; gives what to run, and whose slot it is."""
         if version.provisioned and admission.enter_nowait(version.key, version.provisioned):
-            return version, version.key
+            return version, version.key, None
         version = version.on_demand
         limit = self._executors[version.executor].at_most(version, limit)
-        if not admission.enter_nowait(version.arn, limit):
-            await self._wait(admission, version, limit, patient=patient)
-        return version, version.arn
+        if admission.enter_nowait(version.arn, limit):
+            return version, version.arn, None
+        return version, version.arn, self._line_up(admission, version, invocation, limit, patient=patient)
 
-    async def _wait(self, admission: Admission, version: Version, limit: int, *, patient: bool) -> None:
-        """Wait for a slot of the function, which has none free."""
+    def _line_up(self, admission: Admission, version: Version, invocation: Invocation, limit: int, *, patient: bool) -> Place:
+        """Stand in line for a slot of the function, which has none free. Whoever leaves begins what waits: to wake it for that would take as long again."""
         if version.arn in self._limits and not patient:
             raise ReserveUsedUp()   # AWS keeps nobody waiting for one
-        try:
-            await admission.wait(version.arn, limit, patient=patient)
-        except Throttled:
-            raise (Throttled if version.concurrency is None else ReserveUsedUp)() from None
+        refusal = Throttled() if version.concurrency is None else ReserveUsedUp()
+        return admission.line_up(version.arn, limit, partial(self._begin, version, invocation), refusal, patient=patient)
+
+    def _begin(self, version: Version, invocation: Invocation, turn: Turn) -> bool:
+        """Begin what has waited in line; false where something is to be waited for first."""
+        if self._store.full or self._before.listeners or not self._executors[version.executor].begin(version, invocation, turn):
+            return False
+        self._note_begun(version, invocation)
+        return True
+
+    def _note_begun(self, version: Version, invocation: Invocation) -> None:
+        now = monotonic()
+        self._running[invocation.key or invocation.id] = Running(invocation, version, now)
+        if version.executor != "inprocess":     # what runs here takes the loop's time, or the interpreter's lock
+            self._awake.begun(now)
 
     def _admission(self, version: Version) -> tuple[Admission, int]:
         """Where it stands in line, and how many of its function may run."""

@@ -1,6 +1,7 @@
 """Executors run a version's handler. Each keeps the same contract, and one suite of tests holds all of them to it."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -49,6 +50,12 @@ class Executor(Protocol):
 
     async def run(self, version: Version, invocation: Invocation) -> Outcome:
         """Run it and say how it ended. Cancelled, it ends the handler too, where that can be done."""
+
+    def begin(self, version: Version, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> bool:
+        """Run it if that can begin at once, without waiting for anything; then `waiter` has the outcome, or None where it came to nothing: `run` it."""
+
+    def abandon(self, invocation: Invocation) -> None:
+        """Nobody waits any more for what was begun: end it as a cancelled `run` does."""
 
     def at_most(self, version: Version, limit: int) -> int:
         """How many invocations of a version it runs at once where the settings say `limit`."""

@@ -158,6 +158,13 @@ class InProcess:
             if not loaded.running and loaded in self._leaving:
                 self._leaving[loaded].set()
 
+    def begin(self, version: Version, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> bool:
+        """Nothing begins without its task."""
+        return False
+
+    def abandon(self, invocation: Invocation) -> None:
+        """Nothing was begun."""
+
     def at_most(self, version: Version, limit: int) -> int:
         """As many as may run."""
         return limit

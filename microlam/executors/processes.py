@@ -22,7 +22,7 @@ from microlam.executors.environment import context_of, environment_of, names_in,
 from microlam.executors.interpreters import Interpreter, Interpreters
 from microlam.executors.lasting import LONG
 from microlam.executors.scratch import Scratch
-from microlam.executors.worker import NeverBegun, Place, Worker
+from microlam.executors.worker import Place, Worker
 from microlam.executors.zygotes import Zygote
 from microlam.model import Invocation, Outcome, Version, new_id
 
@@ -113,17 +113,38 @@ class Processes:
                     worker = await self._another(pool)
                 except OSError as error:
                     return cannot_start(version, invocation, error)
-            if self._looking is None:
-                self._looking = worker.loop.call_later(LONG, self._look)
+            waiter: asyncio.Future[Outcome | None] = worker.loop.create_future()
+            self._invoke(worker, invocation, waiter)
             try:
-                return await worker.invoke(invocation)
-            except NeverBegun:
-                continue
+                outcome = await waiter
             except asyncio.CancelledError:
-                # Whatever it is doing, its reply would be taken for the next one's.
-                self._discard(worker)
-                self._serve_waiting()
+                self._drop(worker)
                 raise
+            if outcome is not None:
+                return outcome
+
+    def begin(self, version: Version, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> bool:
+        """Have a worker that is free run it."""
+        pool = self._pools.get(version.key)
+        if pool is None or not pool.idle:
+            return False
+        self._invoke(pool.idle.pop(), invocation, waiter)
+        return True
+
+    def abandon(self, invocation: Invocation) -> None:
+        """End the worker that runs it."""
+        for worker in [worker for worker in self._workers if worker.runs(invocation)]:
+            self._drop(worker)
+
+    def _invoke(self, worker: Worker, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> None:
+        if self._looking is None:
+            self._looking = worker.loop.call_later(LONG, self._look)
+        worker.invoke(invocation, waiter)
+
+    def _drop(self, worker: Worker) -> None:
+        """End a worker that nobody waits for: whatever it is doing, its reply would be taken for the next one's."""
+        self._discard(worker)
+        self._serve_waiting()
 
     def at_most(self, version: Version, limit: int) -> int:
         """As many as the settings say, but one where a debugger attaches."""
@@ -141,8 +162,7 @@ class Processes:
         try:
             return await worker.warmed()
         except asyncio.CancelledError:
-            self._discard(worker)
-            self._serve_waiting()
+            self._drop(worker)
             raise
 
     async def retire(self, version: Version) -> None:

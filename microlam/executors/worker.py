@@ -26,10 +26,6 @@ LOOK_FOR_DEBUGGER = 0.25
 GRACE = 2.0             # seconds in which a killed process is expected to be gone
 
 
-class NeverBegun(Exception):
-    """The worker ended before it read the invocation: another may run it."""
-
-
 class Keeper(Protocol):
     """Who holds the workers."""
 
@@ -75,7 +71,7 @@ class Worker:
         self._ready = self._gone = self._deaf = self._unread = self._overdue = self._held = False
         self._cold = True
         self._invocation: Invocation | None = None
-        self._waiter: asyncio.Future[Outcome] | None = None
+        self._waiter: asyncio.Future[Outcome | None] | None = None
         self._warmed: asyncio.Future[Outcome | None] | None = None
         self._watched = False           # the invocation has a timer
         self._timer: asyncio.TimerHandle | None = None
@@ -99,18 +95,20 @@ class Worker:
             self._arm(self._began + max(INIT_TIMEOUT, self.version.timeout), self._run_out_of_time)
         self._keeper.lasts(self)
 
-    def invoke(self, invocation: Invocation) -> asyncio.Future[Outcome]:
-        """Send an invocation; the future has its outcome, or NeverBegun."""
-        waiter: asyncio.Future[Outcome] = self.loop.create_future()
+    def invoke(self, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> None:
+        """Send an invocation; `waiter` has its outcome, or None where the worker ended before it read it: another may run it."""
         self._invocation, self._waiter = invocation, waiter
         if self.over:
-            waiter.set_exception(NeverBegun())
-            return waiter
+            waiter.set_result(None)
+            return
         if self._ready:
             self._begin()
         head = f"{invocation.id}\n{invocation.invoked_arn}\n{invocation.client_context or ''}".encode()
         self._send(b"".join((REQUEST.pack(len(head), len(invocation.payload)), head, invocation.payload)))
-        return waiter
+
+    def runs(self, invocation: Invocation) -> bool:
+        """Whether it was sent this one, and has not replied."""
+        return self._invocation is invocation
 
     def warmed(self) -> asyncio.Future[Outcome | None]:
         """Import only; the future has None, or how the import failed."""
@@ -321,7 +319,7 @@ class Worker:
         """Say how the invocation ended whose worker did."""
         if self._ready and self._unread and self._waiter is not None and not self._overdue:
             if not self._waiter.done():
-                self._waiter.set_exception(NeverBegun())
+                self._waiter.set_result(None)
             return
         id = self._invocation.id if self._invocation else new_id()
         output, dropped = self._output(os.fstat(self._log).st_size, 0)
