@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 from multidict import istr
 
+from microlam.connections import loop_of_connections
 from microlam.gateway import Gateway
 from microlam.guard import Guard
 from microlam.model import Invocation, Outcome
@@ -101,4 +102,6 @@ class Faces:
 
 def low_level(serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
     """aiohttp's server for one coroutine: bodies pass to the handlers as they came, and a client refused for its body is not waited for long."""
-    return web.Server(serve, access_log=None, auto_decompress=False, lingering_time=2.0, max_line_size=16_384, max_field_size=16_384)
+    return web.Server(
+        serve, loop=loop_of_connections(), access_log=None, auto_decompress=False, lingering_time=2.0, max_line_size=16_384, max_field_size=16_384,
+    )

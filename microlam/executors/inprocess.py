@@ -22,6 +22,7 @@ import orjson
 
 from microlam.executors import Credentials, ExecutorStatistics, WorkerStatistics, logs, variables
 from microlam.executors.capture import Output, capture, current
+from microlam.executors.context import apart
 from microlam.executors.environment import context_of, environment_of, new_log_stream
 from microlam.executors.lasting import Call, Lasting
 from microlam.executors.namespaces import Namespace
@@ -308,7 +309,7 @@ class InProcess:
             # An HTTP event is our own work, and orjson reads it as json does, in a third of the time; others may hold numbers beyond 64 bits.
             event = orjson.loads(invocation.payload) if invocation.cause == "http" else runtime.read_event(invocation.payload)
             if loaded.on_loop:
-                result = await loaded.call(event, context)  # type: ignore[misc]  # on_loop says it can be awaited
+                result = await apart(loaded.call(event, context))  # type: ignore[misc]  # on_loop says it can be awaited
             else:
                 result = await self._on_thread(loaded.call, event, context)
             if not limit.expired:       # else it would not be cancelled, but took its time
@@ -333,7 +334,7 @@ class InProcess:
         result, error = await self._threads.run(lambda: call(event, context))
         if error is not None:
             raise Raised(error)     # itself it might not pass through a coroutine: StopIteration
-        return await result if isinstance(result, Awaitable) else result
+        return await apart(result) if isinstance(result, Awaitable) else result
 
     @staticmethod
     def _raised(loaded: Loaded, invocation: Invocation, output: Output, error: BaseException) -> tuple[str, bytes, str, str]:

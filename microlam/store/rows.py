@@ -214,7 +214,7 @@ def ended_rows(invocation: Invocation, function: int, outcome: Outcome) -> tuple
         _text(summary(invocation, outcome) if invocation.cause == "http" else invocation.summary), invocation.attempt,
         _optional_microseconds(invocation.accepted_at), microseconds(invocation.queued_at), _optional_microseconds(invocation.due_at),
         None if parent is None else key_bytes(parent), outcome.version, started, duration, None if init is None else round(init * 1_000_000),
-        outcome.cold, outcome.memory, error_type, stream, logged_at,
+        int(outcome.cold), outcome.memory, error_type, stream, logged_at,
     )
     return row, (key, invocation.payload, invocation.client_context, outcome.payload, outcome.logs or None, outcome.log_stream or None, outcome.runtime or None)
 
