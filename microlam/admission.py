@@ -3,27 +3,30 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from math import inf
 
 from microlam.errors import Throttled
 from microlam.model import Outcome
 
-Turn = asyncio.Future[Outcome | None]
-
 
 class Place:
-    """A place in line.
+    """A place in line. When its turn has come it is `held`: it has a slot. It has `refusal` where patience ended first."""
 
-    When its turn has come it is `held`: it has a slot. Then `begin` is asked to begin what waits, at once; `turn` has the outcome of that, or None
-    where it is still to be begun. It has `refusal` where patience ended first.
-    """
+    __slots__ = ("held", "patient", "refusal", "turn", "until")
 
-    __slots__ = ("begin", "held", "refusal", "turn", "until")
-
-    def __init__(self, turn: Turn, until: float, begin: Callable[[Turn], bool], refusal: Throttled) -> None:
-        self.turn, self.until, self.begin, self.refusal = turn, until, begin, refusal
+    def __init__(self, refusal: type[Throttled], *, patient: bool) -> None:
+        self.turn: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        self.refusal, self.patient = refusal, patient
+        self.until = inf
         self.held = False
+
+    def begin(self) -> bool:
+        """Its turn has come: begin what waits, at once; `turn` gets the outcome. False where that cannot be: then `turn` gets None."""
+        raise NotImplementedError
+
+    def go_ahead(self) -> bool:
+        """Send what waits to somebody who will soon have time for it."""
+        raise NotImplementedError
 
 
 class Line:
@@ -58,18 +61,39 @@ class Admission:
         self.running += 1
         return True
 
-    def line_up(self, arn: str, limit: int, begin: Callable[[Turn], bool], refusal: Throttled, *, patient: bool = False) -> Place:
-        """Stand in line for a slot where `enter_nowait` found none; raises `refusal` where the line is full. A `patient` one has no end of it."""
+    def line_up(self, arn: str, place: Place, limit: int) -> None:
+        """Stand in line for a slot where `enter_nowait` found none; raises the refusal where the line is full. A patient one has no end of it."""
         line = self._lines[arn]
-        if limit == 0 or (len(line.waiting) >= self.line_limit and not patient):
-            raise refusal
-        loop = asyncio.get_running_loop()
-        place = Place(loop.create_future(), inf if patient else loop.time() + self.patience, begin, refusal)
+        if limit == 0 or (len(line.waiting) >= self.line_limit and not place.patient):
+            raise place.refusal
+        self._wait(arn, line, place)
         line.waiting.append(place)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether anybody stands in line."""
+        return bool(self._blocked)
+
+    def begun(self, arn: str, place: Place) -> None:
+        """What was sent ahead is being run, in the slot of what ran before it, which is about to leave."""
+        place.held = True
+        self._lines[arn].running += 1
+        self.running += 1
+
+    def come_back(self, arn: str, place: Place) -> None:
+        """What was sent ahead has come back: it is the first in line."""
+        line = self._lines[arn]
+        self._wait(arn, line, place)
+        line.waiting.appendleft(place)
+        self._admit(arn, line)
+
+    def _wait(self, arn: str, line: Line, place: Place) -> None:
         self._blocked[arn] = line
-        if self._looking is None and not patient:
-            self._looking = loop.call_later(self.patience, self._look)
-        return place
+        if not place.patient:
+            loop = asyncio.get_running_loop()
+            place.until = loop.time() + self.patience
+            if self._looking is None:
+                self._looking = loop.call_later(self.patience, self._look)
 
     def leave(self, arn: str, place: Place | None = None) -> None:
         """Give the slot back, or the place in line; whoever waits longest for what is now free has it."""
@@ -95,8 +119,10 @@ class Admission:
             line.running += 1
             self.running += 1
             place.held = True
-            if not place.begin(place.turn):
+            if not place.begin():
                 place.turn.set_result(None)
+        while line.waiting and len(self._blocked) == 1 and line.waiting[0].go_ahead():     # with others waiting, they have the next slot
+            line.waiting.popleft()
         if not line.waiting:
             self._blocked.pop(arn, None)
 

@@ -11,15 +11,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
-from microlam.admission import Admission, Place, Turn
+from microlam.admission import Admission, Place
 from microlam.awake import Awake
 from microlam.clock import Clock
 from microlam.errors import MicrolamError, NotFound, RecordUnavailable, ReserveUsedUp, Throttled
-from microlam.executors import Executor
+from microlam.executors import Behind, Executor
 from microlam.hooks import Hook
 from microlam.model import Invocation, Outcome, Retry, Version, new_id
 from microlam.store import Store
@@ -82,6 +81,36 @@ class Running(NamedTuple):
     started: float      # time.monotonic()
 
 
+class Waiting(Place):
+    """An invocation that has no slot yet: it stands in line, or is sent ahead to a worker that will have time for it."""
+
+    __slots__ = ("_admission", "_invocation", "_invoker", "_version")
+
+    def __init__(self, invoker: Invoker, admission: Admission, version: Version, invocation: Invocation, *, patient: bool) -> None:
+        super().__init__(Throttled if version.concurrency is None else ReserveUsedUp, patient=patient)
+        self._invoker, self._admission, self._version, self._invocation = invoker, admission, version, invocation
+
+    def begin(self) -> bool:
+        """Its turn has come. Whoever leaves begins it: to wake its own task for that would take as long again."""
+        return self._invoker.begin(self._version, self._invocation, self.turn)
+
+    def go_ahead(self) -> bool:
+        """Leave the line for a worker that will soon have time."""
+        behind = self._invoker.behind(self._version)
+        return behind is not None and behind.send_ahead(self._invocation, self)
+
+    def begun(self) -> None:
+        """The worker has come to it."""
+        if not self.turn.done():        # else nobody waits for it, and nobody would leave its slot
+            self._admission.begun(self._version.arn, self)
+            self._invoker.note_begun(self._version, self._invocation)
+
+    def given_back(self) -> None:
+        """The worker has not come to it."""
+        if not self.turn.done():
+            self._admission.come_back(self._version.arn, self)
+
+
 class Invoker:
     """Runs invocations and sees to it that each is on record."""
 
@@ -138,7 +167,8 @@ class Invoker:
             version, line, place = self._enter(admission, version, invocation, limit, patient=patient)
         else:
             limit = executor.at_most(version, limit)
-            if not admission.enter_nowait(line, limit):
+            place = self._go_ahead(admission, executor, version, invocation, patient=patient)
+            if place is None and not admission.enter_nowait(line, limit):
                 place = self._line_up(admission, version, invocation, limit, patient=patient)
         try:
             outcome = None if place is None else await place.turn
@@ -148,7 +178,7 @@ class Invoker:
                 await self._store.room()
             if self._before.listeners:
                 await self._before.tell(invocation)
-            self._note_begun(version, invocation)
+            self.note_begun(version, invocation)
             return await executor.run(version, invocation)
         except asyncio.CancelledError:
             if place is not None:
@@ -179,17 +209,31 @@ class Invoker:
         """Stand in line for a slot of the function, which has none free. Whoever leaves begins what waits: to wake it for that would take as long again."""
         if version.arn in self._limits and not patient:
             raise ReserveUsedUp()   # AWS keeps nobody waiting for one
-        refusal = Throttled() if version.concurrency is None else ReserveUsedUp()
-        return admission.line_up(version.arn, limit, partial(self._begin, version, invocation), refusal, patient=patient)
+        place = Waiting(self, admission, version, invocation, patient=patient)
+        admission.line_up(version.arn, place, limit)
+        return place
 
-    def _begin(self, version: Version, invocation: Invocation, turn: Turn) -> bool:
+    def _go_ahead(self, admission: Admission, executor: Executor, version: Version, invocation: Invocation, *, patient: bool) -> Place | None:
+        """Send it to who will soon have time for it, where that is quicker than a slot of its own, and nobody stands in line before it."""
+        behind = None if admission.blocked else executor.behind(version)
+        if behind is None or self._store.full or self._before.listeners:
+            return None
+        place = Waiting(self, admission, version, invocation, patient=patient)
+        return place if behind.send_ahead(invocation, place) else None
+
+    def begin(self, version: Version, invocation: Invocation, turn: asyncio.Future[Outcome | None]) -> bool:
         """Begin what has waited in line; false where something is to be waited for first."""
         if self._store.full or self._before.listeners or not self._executors[version.executor].begin(version, invocation, turn):
             return False
-        self._note_begun(version, invocation)
+        self.note_begun(version, invocation)
         return True
 
-    def _note_begun(self, version: Version, invocation: Invocation) -> None:
+    def behind(self, version: Version) -> Behind | None:
+        """Who will soon have time for one more."""
+        return self._executors[version.executor].behind(version)
+
+    def note_begun(self, version: Version, invocation: Invocation) -> None:
+        """An executor has it now."""
         now = monotonic()
         self._running[invocation.key or invocation.id] = Running(invocation, version, now)
         if version.executor != "inprocess":     # what runs here takes the loop's time, or the interpreter's lock

@@ -45,6 +45,25 @@ class ExecutorStatistics:
     waiting: int = 0
 
 
+class Ahead(Protocol):
+    """An invocation that is sent to a worker before its turn; `turn` has the outcome, or None where it came to nothing: `run` it."""
+
+    turn: asyncio.Future[Outcome | None]
+
+    def begun(self) -> None:
+        """It is being run from now on."""
+
+    def given_back(self) -> None:
+        """It was not begun: whoever sent it has it again."""
+
+
+class Behind(Protocol):
+    """Who takes invocations before their turn."""
+
+    def send_ahead(self, invocation: Invocation, place: Ahead) -> bool:
+        """Run this one after those it has; false where it does not take it."""
+
+
 class Executor(Protocol):
     """What can run a version: a handler's failure is an Outcome, never an exception."""
 
@@ -53,6 +72,9 @@ class Executor(Protocol):
 
     def begin(self, version: Version, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> bool:
         """Run it if that can begin at once, without waiting for anything; then `waiter` has the outcome, or None where it came to nothing: `run` it."""
+
+    def behind(self, version: Version) -> Behind | None:
+        """Who is about to be free, where one more invocation is better off behind others than beside them."""
 
     def abandon(self, invocation: Invocation) -> None:
         """Nobody waits any more for what was begun: end it as a cancelled `run` does."""

@@ -7,14 +7,15 @@ import os
 import socket
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
+from microlam.executors.calls import Calls
 from microlam.executors.scratch import Scratch
 from microlam.executors.zygotes import Child, Zygote
 
 
 class Blank:
-    """A process of a zygote that waits for its configuration: our end of its socket, its log, its temporary folder."""
+    """A process of a zygote that waits for its configuration: our end of its socket, what it will be called by, its log, its temporary folder."""
 
     def __init__(self, zygote: Zygote, number: int, folder: str, *, fresh: bool = False) -> None:
         self.zygote, self.number, self.folder = zygote, number, folder
@@ -23,15 +24,14 @@ class Blank:
         self.until = 0.0            # time.monotonic(), to which it waits for one
         self.pid = 0
         self.over = False
-        self.socket, theirs = socket.socketpair()
-        try:
+        with ExitStack() as opened:
+            self.socket, theirs = map(opened.enter_context, socket.socketpair())
+            self.calls = Calls()
+            opened.callback(self.calls.close)
             self.log = open_log()
-        except OSError:
-            self.socket.close()
-            theirs.close()
-            raise
+            opened.pop_all()
         self.socket.setblocking(False)
-        zygote.start(number, self, theirs, self.log, fresh=self.execs)
+        zygote.start(number, self, theirs, self.calls, self.log, fresh=self.execs)
 
     def become(self, worker: Child) -> None:
         """Let a worker have it, and hear from now on what its zygote tells of it."""
@@ -48,6 +48,7 @@ class Blank:
         if not self.over:
             self.over = True
             self.socket.close()
+            self.calls.close()
             os.close(self.log)
 
     def waits(self) -> bool:

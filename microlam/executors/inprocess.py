@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
 import orjson
 
@@ -162,6 +163,9 @@ class InProcess:
     def begin(self, version: Version, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> bool:
         """Nothing begins without its task."""
         return False
+
+    def behind(self, version: Version) -> None:
+        """Nothing need wait for another."""
 
     def abandon(self, invocation: Invocation) -> None:
         """Nothing was begun."""
@@ -309,7 +313,7 @@ class InProcess:
             # An HTTP event is our own work, and orjson reads it as json does, in a third of the time; others may hold numbers beyond 64 bits.
             event = orjson.loads(invocation.payload) if invocation.cause == "http" else runtime.read_event(invocation.payload)
             if loaded.on_loop:
-                result = await apart(loaded.call(event, context))  # type: ignore[misc]  # on_loop says it can be awaited
+                result: object = await apart(cast(Awaitable[object], loaded.call(event, context)))     # on_loop says it can be awaited
             else:
                 result = await self._on_thread(loaded.call, event, context)
             if not limit.expired:       # else it would not be cancelled, but took its time

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from microlam.awake import PROCESSORS
 from microlam.executors import Credentials, ExecutorStatistics, logs, memory
 from microlam.executors.blanks import Blank, Blanks
 from microlam.executors.cgroups import Group, find_groups
@@ -22,10 +23,11 @@ from microlam.executors.environment import context_of, environment_of, names_in,
 from microlam.executors.interpreters import Interpreter, Interpreters
 from microlam.executors.lasting import LONG
 from microlam.executors.scratch import Scratch
-from microlam.executors.worker import Place, Worker
+from microlam.executors.worker import LATE, Pace, Place, Worker
 from microlam.executors.zygotes import Zygote
 from microlam.model import Invocation, Outcome, Version, new_id
 
+SHORT = 0.0005          # seconds that an invocation takes which others may wait behind
 SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
 SAMPLE_SHARE = 20       # of the time, at most one part in so many is spent on that
 TIDY_EVERY = 1.0        # seconds between looks at idle workers
@@ -45,7 +47,9 @@ class Pool:
     fresh: bool
     bytecode: str
     idle: list[Worker] = field(default_factory=list)        # the last used at the end
+    busy: deque[Worker] = field(default_factory=deque)
     workers: set[Worker] = field(default_factory=set)
+    pace: Pace = field(default_factory=Pace)
     retired: bool = False
     complete: bool = False          # it has had all the workers that are to be kept for its version
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
@@ -91,6 +95,7 @@ class Processes:
         self._dismissed: list[Zygote] = []
         self._long: set[Worker] = set()
         self._looking: asyncio.TimerHandle | None = None
+        self._hurrying: asyncio.TimerHandle | None = None
         self._sampling: asyncio.TimerHandle | None = None
         self._tidying: asyncio.TimerHandle | None = None
         self._replacing: set[asyncio.Future[Outcome | None]] = set()
@@ -114,7 +119,7 @@ class Processes:
                 except OSError as error:
                     return cannot_start(version, invocation, error)
             waiter: asyncio.Future[Outcome | None] = worker.loop.create_future()
-            self._invoke(worker, invocation, waiter)
+            self._invoke(pool, worker, invocation, waiter)
             try:
                 outcome = await waiter
             except asyncio.CancelledError:
@@ -128,17 +133,35 @@ class Processes:
         pool = self._pools.get(version.key)
         if pool is None or not pool.idle:
             return False
-        self._invoke(pool.idle.pop(), invocation, waiter)
+        self._invoke(pool, pool.idle.pop(), invocation, waiter)
         return True
+
+    def behind(self, version: Version) -> Worker | None:
+        """A worker that is about to be free: where all processors are busy with short invocations, it takes longer to wake another one."""
+        pool = self._pools.get(version.key)
+        if pool is None or pool.pace.seconds > SHORT or len(pool.busy) < PROCESSORS:
+            return None
+        for _ in range(len(pool.busy)):
+            worker = pool.busy[0]
+            pool.busy.rotate(-1)
+            if worker.takes_ahead:
+                if self._hurrying is None:
+                    self._hurrying = worker.loop.call_later(LATE, self._hurry)
+                return worker
+        return None
 
     def abandon(self, invocation: Invocation) -> None:
         """End the worker that runs it."""
-        for worker in [worker for worker in self._workers if worker.runs(invocation)]:
-            self._drop(worker)
+        for worker in list(self._workers):
+            if worker.has_ahead(invocation):
+                worker.take_back()
+            if worker.runs(invocation) or worker.has_ahead(invocation):
+                self._drop(worker)
 
-    def _invoke(self, worker: Worker, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> None:
+    def _invoke(self, pool: Pool, worker: Worker, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> None:
         if self._looking is None:
             self._looking = worker.loop.call_later(LONG, self._look)
+        pool.busy.append(worker)
         worker.invoke(invocation, waiter)
 
     def _drop(self, worker: Worker) -> None:
@@ -200,7 +223,7 @@ class Processes:
     async def close(self) -> None:
         """Kill every worker with all below it, and end the zygotes."""
         self._closed = True
-        for timer in (self._looking, self._sampling, self._tidying):
+        for timer in (self._looking, self._hurrying, self._sampling, self._tidying):
             if timer is not None:
                 timer.cancel()
         for replacing in self._replacing:
@@ -299,7 +322,7 @@ class Processes:
         version, blank = pool.version, self._blank(zygote, fresh=pool.fresh)
         attached = f"{blank.folder}.attached" if self._is_debugged(version) else ""
         place = Place(number=blank.number, folder=blank.folder, log_stream=new_log_stream(version), attached=attached)
-        worker = Worker(version, place, zygote, self, log_limit=self._log_limit, notice=interpreter.notice)
+        worker = Worker(version, place, zygote, self, pool.pace, log_limit=self._log_limit, notice=interpreter.notice)
         if attached:
             self._hand_over(worker)
         worker.start(self._configuration(pool, place, interpreter), blank)
@@ -409,6 +432,8 @@ class Processes:
         if worker.invocations == 1:
             worker.loop.call_later(SPARE_AFTER, self._start_ahead, worker.zygote, min(SPARE_FOR, self._idle))
         worker.idle_since = worker.loop.time()
+        if worker in pool.busy:
+            pool.busy.remove(worker)
         pool.idle.append(worker)
         if self._waiting:
             self._serve_waiting()
@@ -426,6 +451,8 @@ class Processes:
         if pool is None:
             return      # it ended before it was one of ours
         pool.workers.remove(worker)
+        if worker in pool.busy:
+            pool.busy.remove(worker)
         if worker in pool.idle:
             pool.idle.remove(worker)
         if pool.retired and not pool.workers:
@@ -460,6 +487,14 @@ class Processes:
             worker.look(now)
         if busy:
             self._looking = loop.call_later(LONG, self._look)
+
+    def _hurry(self) -> None:
+        """See that nothing waits long behind an invocation that was expected to be short."""
+        self._hurrying = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if [worker for worker in list(self._workers) if worker.hurry(now)]:
+            self._hurrying = loop.call_later(LATE, self._hurry)
 
     def _sample(self) -> None:
         """Kill what holds more memory than its version may, and cut what writes without end."""

@@ -8,21 +8,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from microlam.executors import WorkerStatistics, logs
+from microlam.executors import Ahead, WorkerStatistics, logs
 from microlam.executors.blanks import Blank
 from microlam.executors.cgroups import Group
 from microlam.executors.lasting import LONG
-from microlam.executors.workers.frames import CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
+from microlam.executors.workers.frames import BLOCK, CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.zygotes import Zygote
 from microlam.model import Invocation, Outcome, Version, new_id
 
 INIT_TIMEOUT = 10.0     # seconds an import may take; Lambda's
 LOOK_FOR_DEBUGGER = 0.25
+AHEAD = 16              # invocations at most that a worker has before it
+LATE = 0.003            # seconds after which they no longer wait for the one it runs
+NEWEST = 0.1            # of the pace
 GRACE = 2.0             # seconds in which a killed process is expected to be gone
 
 
@@ -33,6 +37,13 @@ class Keeper(Protocol):
     def freed(self, worker: Worker) -> None: ...
     def ended(self, worker: Worker) -> None: ...
     def lasts(self, worker: Worker) -> None: ...
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long a version's invocations take, the newest counting most."""
+
+    seconds: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +62,7 @@ class Place:
 class Worker:
     """One process that runs one version, one invocation at a time."""
 
-    def __init__(self, version: Version, place: Place, zygote: Zygote, keeper: Keeper, *, log_limit: int, notice: str = "") -> None:
+    def __init__(self, version: Version, place: Place, zygote: Zygote, keeper: Keeper, pace: Pace, *, log_limit: int, notice: str = "") -> None:
         self.version, self.place = version, place
         self.pid = 0
         self.since = datetime.now(UTC)
@@ -60,7 +71,7 @@ class Worker:
         self.peak = 0                   # most resident bytes
         self.group: Group | None = None # that the kernel holds its memory to, where it does
         self.over = False               # killed or ended: nothing more is to be sent
-        self.zygote, self._keeper = zygote, keeper
+        self.zygote, self._keeper, self.pace = zygote, keeper, pace
         self.loop = asyncio.get_running_loop()
         self._log_limit = log_limit
         self._log_position = self._trimmed = 0
@@ -79,12 +90,14 @@ class Worker:
         self._began_at = self.since
         self._outgoing = b""
         self._incoming = bytearray()
+        self._ahead: deque[tuple[Invocation, Ahead]] = deque()      # sent before it had replied to the one before
+        self.late = False               # what it runs takes longer than expected
 
     # ---- the server's wishes ------------------------------------------------------------------------------------
 
     def start(self, configuration: Mapping[str, object], blank: Blank) -> None:
         """Tell a process what it is."""
-        self._socket, self._log = blank.socket, blank.log
+        self._socket, self._calls, self._log = blank.socket, blank.calls, blank.log
         self.loop.add_reader(self._socket, self._readable)
         blank.become(self)
         text = json.dumps(configuration).encode()
@@ -103,8 +116,41 @@ class Worker:
             return
         if self._ready:
             self._begin()
-        head = f"{invocation.id}\n{invocation.invoked_arn}\n{invocation.client_context or ''}".encode()
-        self._send(b"".join((REQUEST.pack(len(head), len(invocation.payload)), head, invocation.payload)))
+        frame = _frame(invocation)
+        if not self._calls.send(frame[:BLOCK]):
+            self._unread = True
+            self.kill()
+        elif len(frame) > BLOCK:
+            self._send(frame[BLOCK:])
+
+    @property
+    def takes_ahead(self) -> bool:
+        """Whether it may be sent one more before it has replied."""
+        return self._ready and not self.over and not self.late and len(self._ahead) < AHEAD and not self.place.attached
+
+    def send_ahead(self, invocation: Invocation, place: Ahead) -> bool:
+        """Have it run this one after what it has; false where it cannot be sent."""
+        frame = _frame(invocation)
+        if len(frame) > BLOCK or not self._calls.send(frame):
+            return False
+        self._ahead.append((invocation, place))
+        return True
+
+    def take_back(self) -> None:
+        """Give those back that it was sent ahead and has not begun."""
+        blocks = [] if self._gone else self._calls.take_back()
+        if len(blocks) > len(self._ahead):      # it has not even read the one that it is to run now
+            if self.over:
+                self._unread = True
+            else:
+                self._calls.send(blocks[0])
+        back = [self._ahead.pop()[1] for _ in blocks[-len(self._ahead):]] if self._ahead else []
+        for place in back:      # the last one first, as they step in front of one another
+            place.given_back()
+
+    def has_ahead(self, invocation: Invocation) -> bool:
+        """Whether it was sent this one ahead."""
+        return any(sent is invocation for sent, _ in self._ahead)
 
     def runs(self, invocation: Invocation) -> bool:
         """Whether it was sent this one, and has not replied."""
@@ -120,6 +166,7 @@ class Worker:
         if self._gone:
             return
         self.over = True
+        self.take_back()
         self.zygote.kill(self.place.number)
         # A process in the kernel's hands may be late; nobody waits for it longer than this.
         self._arm(self.loop.time() + GRACE, lambda: self.ended(None))
@@ -141,7 +188,14 @@ class Worker:
         """Execution begins now: so does the time it has."""
         self._began = self.loop.time()
         self._began_at = datetime.now(UTC)
-        self._watched = False
+        self._watched = self.late = False
+
+    def hurry(self, now: float) -> bool:
+        """Take back what waits behind an invocation that takes longer than expected; whether anything may yet."""
+        if self._ahead and now - self._began >= LATE:
+            self.late = True
+            self.take_back()
+        return bool(self._ahead)
 
     def look(self, now: float) -> None:
         """If the invocation has lasted for LONG, let it be watched from now on, and limited: most are over before anybody looks."""
@@ -268,8 +322,20 @@ class Worker:
         else:
             log = self._log_of(seconds, output=output, dropped=dropped)
         self._settle(status, payload, log, seconds)
-        if not self.over:
+        self.pace.seconds += (seconds - self.pace.seconds) * NEWEST
+        if self.over:
+            return
+        if self._ahead:
+            self._go_on()
+        else:
             self._keeper.freed(self)
+
+    def _go_on(self) -> None:
+        """It has begun with the next one that it was sent."""
+        self._invocation, place = self._ahead.popleft()
+        self._waiter = place.turn
+        self._begin()
+        place.begun()
 
     def _become_ready(self, runtime: bytes, seconds: float, end: int) -> None:
         self._ready = True
@@ -305,13 +371,18 @@ class Worker:
         self.over = True
         while not self._deaf and (received := self._receive()) and self._parse(received):
             pass    # what it said before it ended
+        self.take_back()
         self._gone = True
         self._disarm()
         if self._invocation is not None or (self._warmed is not None and not self._warmed.done()):
             self._give_up(status)
+        for _, place in self._ahead:
+            place.given_back()      # it may have begun with one just when it was killed
+        self._ahead.clear()
         self.loop.remove_reader(self._socket)
         self.loop.remove_writer(self._socket)
         self._socket.close()
+        self._calls.close()
         os.close(self._log)
         self._keeper.ended(self)
 
@@ -385,3 +456,9 @@ class Worker:
         if size > kept:
             os.ftruncate(self._log, kept)
             self._trimmed += size - kept
+
+
+def _frame(invocation: Invocation) -> bytes:
+    """An invocation on its way to a worker."""
+    head = f"{invocation.id}\n{invocation.invoked_arn}\n{invocation.client_context or ''}".encode()
+    return b"".join((REQUEST.pack(len(head), len(invocation.payload)), head, invocation.payload))

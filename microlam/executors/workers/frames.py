@@ -1,8 +1,10 @@
 """The frames between the server, its zygotes and the workers: fixed headers, then bytes that nobody in between parses."""
 from struct import Struct
 
-# Server to worker. The first frame is the worker's configuration (JSON), each further one an invocation: head, then the event as it came.
+# Server to worker: over its link the configuration (JSON); by its calls one block an invocation, head and event as it came, filled up. What has no room
+# in the block follows over the link.
 REQUEST = Struct("<II")             # bytes of head, bytes of payload
+BLOCK = 4096                        # bytes; most events fit
 CONFIGURATION = Struct("<I")        # bytes of JSON
 
 # Worker to server: mark, kind, bytes of payload, seconds, most resident bytes, where the log ends, bytes of output that were dropped.
@@ -10,7 +12,7 @@ REPLY = Struct("<IBIdQQQ")
 MARK = 0x6D6C616D                   # a handler may find the socket and write into it: garbage is told from frames by this
 READY, UNUSABLE, SUCCEEDED, FAILED = 1, 2, 3, 4
 
-# Server to zygote: what to do, with which worker; FORK and EXEC bring two descriptors, the worker's socket and its log.
+# Server to zygote: what to do, with which worker; FORK and EXEC bring three descriptors: the worker's link, its calls, its log.
 ORDER = Struct("<BI")
 FORK, EXEC, KILL = 1, 2, 3
 

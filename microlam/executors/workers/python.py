@@ -1,7 +1,7 @@
 """One worker: one process, which imports one handler and runs one invocation after the other, until it is ended.
 
-It is forked by a zygote (or exec'd, where the environment must be there from the start) and holds three descriptors: its socket to the
-server, its log, and /dev/null.
+It is forked by a zygote (or exec'd, where the environment must be there from the start) and holds four descriptors: its link to the
+server, the socket that its calls come by, its log, and /dev/null.
 """
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from importlib.machinery import (
 )
 
 from . import system
-from .frames import CONFIGURATION, MARK, READY, REPLY, REQUEST, UNUSABLE
+from .frames import BLOCK, CONFIGURATION, MARK, READY, REPLY, REQUEST, UNUSABLE
 from .handler import JsonFormatter, LambdaLoggerHandler, context_of, dump_error, error_line, error_of, fail, find_handler, finish, read_event
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ OWN_DESCRIPTORS = 100   # from here on, away from the numbers that programs clos
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
-def settle(link: int, log: int, parent: int) -> tuple[_socket.socket, int]:
+def settle(link: int, calls: int, log: int, parent: int) -> tuple[_socket.socket, _socket.socket, int]:
     """Become a group of our own that nothing outlives, and let go of every descriptor that is not ours."""
     if os.getsid(0) != os.getpid():
         os.setsid()
@@ -53,10 +53,9 @@ def settle(link: int, log: int, parent: int) -> tuple[_socket.socket, int]:
         os._exit(1)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    own_link = fcntl.fcntl(link, fcntl.F_DUPFD_CLOEXEC, OWN_DESCRIPTORS)
-    own_log = fcntl.fcntl(log, fcntl.F_DUPFD_CLOEXEC, OWN_DESCRIPTORS)
+    own_link, own_calls, own_log = (fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, OWN_DESCRIPTORS) for descriptor in (link, calls, log))
     os.closerange(3, OWN_DESCRIPTORS)
-    return _socket.socket(fileno=own_link), own_log
+    return _socket.socket(fileno=own_link), _socket.socket(fileno=own_calls), own_log
 
 
 def read_configuration(link: _socket.socket) -> bytes:
@@ -81,6 +80,7 @@ class Worker:
     """
 
     link: _socket.socket
+    calls: _socket.socket
     configuration: dict[str, Any]
     context: type
     call: Callable[[Any, Any], Any]
@@ -92,9 +92,9 @@ class Worker:
         self.logger = LambdaLoggerHandler(self.log.print, lambda: self.request_id, "Text")
         self.coroutines = Coroutines()
 
-    def begin(self, link: int, log: int, parent: int) -> NoReturn:
-        """Be a worker, from a fresh process on; `link` and `log` are descriptors, `parent` is the zygote."""
-        self.link, own_log = settle(link, log, parent)
+    def begin(self, link: int, calls: int, log: int, parent: int) -> NoReturn:
+        """Be a worker, from a fresh process on; `link`, `calls` and `log` are descriptors, `parent` is the zygote."""
+        self.link, self.calls, own_log = settle(link, calls, log, parent)
         if not select.select([self.link], [], [], 0)[0]:
             self.rehearse()     # while the server is still busy with the code
         text = read_configuration(self.link)
@@ -144,7 +144,7 @@ class Worker:
             self.send(UNUSABLE, time.perf_counter() - begun, dump_error(described))
             os._exit(1)
         self.send(READY, time.perf_counter() - begun, "{}.{}.{}".format(*sys.version_info).encode())
-        if not select.select([self.link], [], [], 0)[0]:
+        if not select.select([self.calls], [], [], 0)[0]:
             self.write_bytecode()   # nobody waits for it yet
         while True:
             self.serve()
@@ -204,15 +204,15 @@ class Worker:
             return fail(error, request_id, self.log_format, self.log.print)
 
     def next_request(self) -> tuple[bytes, bytes]:
-        # The server sends the next request only after our reply: a small one comes whole with one call.
-        received = self.link.recv(65536)
-        if len(received) < REQUEST.size:
-            received += receive(self.link, REQUEST.size - len(received))
+        # The next one may be there already: the server takes back what we do not read in time.
+        received = self.calls.recv(BLOCK)
+        while len(received) < BLOCK:
+            received += receive(self.calls, BLOCK - len(received))
         head, payload = REQUEST.unpack_from(received)
-        missing = REQUEST.size + head + payload - len(received)
-        if missing:
-            received = b"".join([received, receive_long(self.link, missing)])
-        return received[REQUEST.size:REQUEST.size + head], received[REQUEST.size + head:]
+        end = REQUEST.size + head + payload
+        if end > BLOCK:
+            received = b"".join([received, receive_long(self.link, end - BLOCK)])
+        return received[REQUEST.size:REQUEST.size + head], received[REQUEST.size + head:end]
 
     def send(self, kind: int, seconds: float, payload: bytes) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT

@@ -64,7 +64,7 @@ def main() -> NoReturn:
 def become_worker() -> NoReturn:
     """A worker that was exec'd, from its command line: folder of these modules, and who its parent is."""
     register_hooks()
-    python.Worker().begin(3, 4, int(sys.argv[2]))
+    python.Worker().begin(3, 4, 5, int(sys.argv[2]))
 
 
 def register_hooks() -> None:
@@ -149,14 +149,14 @@ class Zygote:
                 self.start(number, fresh=order == EXEC)
 
     def start(self, number: int, *, fresh: bool) -> None:
-        """Fork one worker; the descriptors that came with the order are its socket and its log."""
-        link, log = self.given.pop(0), self.given.pop(0)
+        """Fork one worker; the descriptors that came with the order are its link, its calls and its log."""
+        (link, calls, log), self.given = self.given[:3], self.given[3:]
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            become(start_fresh if fresh else self.worker.begin, link, log, parent)
-        os.close(link)
-        os.close(log)
+            become(start_fresh if fresh else self.worker.begin, link, calls, log, parent)
+        for descriptor in (link, calls, log):
+            os.close(descriptor)
         self.numbers[pid], self.pids[number] = number, pid
         self.tell(STARTED, number, pid, 0)
 
@@ -231,23 +231,23 @@ def kill_group(pid: int) -> None:
             kill(target, signal.SIGKILL)
 
 
-def become(worker: Callable[[int, int, int], NoReturn], link: int, log: int, parent: int) -> NoReturn:
+def become(worker: Callable[[int, int, int, int], NoReturn], link: int, calls: int, log: int, parent: int) -> NoReturn:
     """Be a worker and never again the zygote, whatever happens."""
     try:
         signal.set_wakeup_fd(-1)
         _signal.signal(signal.SIGCHLD, _signal.SIG_DFL)  # signal.signal() is slow to find a name for what was there before
         register_hooks()
-        worker(link, log, parent)
+        worker(link, calls, log, parent)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(1)
 
 
-def start_fresh(link: int, log: int, parent: int) -> NoReturn:
+def start_fresh(link: int, calls: int, log: int, parent: int) -> NoReturn:
     """Become a worker by exec: for environments that hold what is read only when a process starts."""
-    own_link, own_log = python.settle(link, log, parent)
+    own_link, own_calls, own_log = python.settle(link, calls, log, parent)
     environment = json.loads(python.read_configuration(own_link))["environment"]
-    os.dup2(own_link.fileno(), 3)
-    os.dup2(own_log, 4)
+    for descriptor, own in enumerate((own_link.fileno(), own_calls.fileno(), own_log), 3):
+        os.dup2(own, descriptor)
     os.execve(sys.executable, [sys.executable, "-S", "-c", WORKER, os.path.dirname(__file__), str(parent)], environment)
