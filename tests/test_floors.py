@@ -10,14 +10,14 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "microlam"
 
 FLOORS = (
-    {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "hooks", "log_patterns"},
+    {"model", "errors", "settings", "events", "cron", "routes", "declare", "clock", "guard", "hooks", "log_patterns", "awake"},
     {"store", "packages", "archives", "requirements", "executors", "watching"},
-    {"admission", "awake", "functions", "triggers", "pauses", "invoke", "resources"},
+    {"admission", "functions", "triggers", "pauses", "invoke", "resources"},
     {"sources", "gateway", "aws", "admin"},
-    {"app", "faces", "server", "embed", "bridge", "adapters", "testing", "pytest_plugin", "cli", "terminal", "client", "commands", "__init__", "__main__"},
+    {"app", "connections", "faces", "server", "embed", "bridge", "adapters", "testing", "pytest_plugin", "cli", "terminal", "client", "commands", "__init__", "__main__"},
 )
 HOMES = {
-    "aiohttp": {"gateway", "aws", "admin", "app", "faces", "server", "embed", "bridge", "testing", "guard"}, "jinja2": {"admin"},
+    "aiohttp": {"gateway", "aws", "admin", "app", "connections", "faces", "server", "embed", "bridge", "testing", "guard"}, "jinja2": {"admin"},
     "pygments": {"admin"}, "aiosqlite": {"store"},
     "watchfiles": {"watching"}, "aws_croniter": {"cron"}, "botocore": set(), "boto3": set(),
 }

@@ -23,18 +23,18 @@ class Calls:
         return self._theirs.fileno()
 
     def send(self, block: bytes) -> bool:
-        """Put a block, filled up, into the line; false where there is no room."""
+        """Put a block into the line; false where there is no room."""
         try:
-            return self._ours.send(block.ljust(BLOCK, b"\0")) == BLOCK
+            return self._ours.send(block) == BLOCK
         except OSError:
             return False
 
-    def take_back(self) -> list[bytes]:
-        """The blocks that the worker has not read, and now never will."""
-        taken = []
+    def take_back(self) -> set[bytes]:
+        """The blocks that the worker has not read, and now never will. It may read one from between them meanwhile."""
+        taken = set()
         while True:
             try:
-                taken.append(self._theirs.recv(BLOCK, socket.MSG_DONTWAIT))
+                taken.add(self._theirs.recv(BLOCK, socket.MSG_DONTWAIT))
             except BlockingIOError:
                 return taken
 

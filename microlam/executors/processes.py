@@ -110,7 +110,7 @@ class Processes:
     async def run(self, version: Version, invocation: Invocation) -> Outcome:
         """Run it in a worker of its version."""
         pool = self._pools.get(version.key) or self._open(version)
-        while True:
+        while not self._closed:
             if pool.idle:
                 worker = pool.idle.pop()
             else:
@@ -127,6 +127,7 @@ class Processes:
                 raise
             if outcome is not None:
                 return outcome
+        raise asyncio.CancelledError    # the server ends
 
     def begin(self, version: Version, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> bool:
         """Have a worker that is free run it."""

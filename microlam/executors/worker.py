@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from microlam.executors import Ahead, WorkerStatistics, logs
 from microlam.executors.blanks import Blank
@@ -44,6 +44,14 @@ class Pace:
     """How long a version's invocations take, the newest counting most."""
 
     seconds: float = 1.0
+
+
+class Sent(NamedTuple):
+    """An invocation that a worker was sent ahead."""
+
+    invocation: Invocation
+    place: Ahead
+    block: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +98,8 @@ class Worker:
         self._began_at = self.since
         self._outgoing = b""
         self._incoming = bytearray()
-        self._ahead: deque[tuple[Invocation, Ahead]] = deque()      # sent before it had replied to the one before
+        self._block = b""               # of the invocation
+        self._ahead: deque[Sent] = deque()      # sent before it had replied to the one before
         self.late = False               # what it runs takes longer than expected
 
     # ---- the server's wishes ------------------------------------------------------------------------------------
@@ -116,12 +125,12 @@ class Worker:
             return
         if self._ready:
             self._begin()
-        frame = _frame(invocation)
-        if not self._calls.send(frame[:BLOCK]):
+        self._block, rest = _frame(invocation)
+        if not self._calls.send(self._block):
             self._unread = True
             self.kill()
-        elif len(frame) > BLOCK:
-            self._send(frame[BLOCK:])
+        elif rest:
+            self._send(rest)
 
     @property
     def takes_ahead(self) -> bool:
@@ -130,27 +139,38 @@ class Worker:
 
     def send_ahead(self, invocation: Invocation, place: Ahead) -> bool:
         """Have it run this one after what it has; false where it cannot be sent."""
-        frame = _frame(invocation)
-        if len(frame) > BLOCK or not self._calls.send(frame):
+        block, rest = _frame(invocation)
+        if rest or not self._calls.send(block):
             return False
-        self._ahead.append((invocation, place))
+        self._ahead.append(Sent(invocation, place, block))
         return True
 
     def take_back(self) -> None:
         """Give those back that it was sent ahead and has not begun."""
-        blocks = [] if self._gone else self._calls.take_back()
-        if len(blocks) > len(self._ahead):      # it has not even read the one that it is to run now
-            if self.over:
-                self._unread = True
-            else:
-                self._calls.send(blocks[0])
-        back = [self._ahead.pop()[1] for _ in blocks[-len(self._ahead):]] if self._ahead else []
-        for place in back:      # the last one first, as they step in front of one another
-            place.given_back()
+        taken = set() if self._gone else self._calls.take_back()
+        if not taken:
+            return
+        back = [sent for sent in self._ahead if sent.block in taken]
+        self._ahead = deque(sent for sent in self._ahead if sent.block not in taken)
+        if self._block in taken:        # it has not even read the one that it is to run now
+            self._not_begun()
+        for sent in reversed(back):     # they step in front of one another
+            sent.place.given_back()
+
+    def _not_begun(self) -> None:
+        """The current invocation was taken back as well: it is still to be run, by whom?"""
+        if self.over:
+            self._unread = True
+        elif not self._ahead:
+            self._calls.send(self._block)
+        else:                           # while its block was taken, the worker read the one behind it
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+            self._go_on()
 
     def has_ahead(self, invocation: Invocation) -> bool:
         """Whether it was sent this one ahead."""
-        return any(sent is invocation for sent, _ in self._ahead)
+        return any(sent.invocation is invocation for sent in self._ahead)
 
     def runs(self, invocation: Invocation) -> bool:
         """Whether it was sent this one, and has not replied."""
@@ -332,7 +352,7 @@ class Worker:
 
     def _go_on(self) -> None:
         """It has begun with the next one that it was sent."""
-        self._invocation, place = self._ahead.popleft()
+        self._invocation, place, self._block = self._ahead.popleft()
         self._waiter = place.turn
         self._begin()
         place.begun()
@@ -376,8 +396,8 @@ class Worker:
         self._disarm()
         if self._invocation is not None or (self._warmed is not None and not self._warmed.done()):
             self._give_up(status)
-        for _, place in self._ahead:
-            place.given_back()      # it may have begun with one just when it was killed
+        for sent in self._ahead:
+            sent.place.given_back()     # it may have begun with one just when it was killed
         self._ahead.clear()
         self.loop.remove_reader(self._socket)
         self.loop.remove_writer(self._socket)
@@ -458,7 +478,8 @@ class Worker:
             self._trimmed += size - kept
 
 
-def _frame(invocation: Invocation) -> bytes:
-    """An invocation on its way to a worker."""
+def _frame(invocation: Invocation) -> tuple[bytes, bytes]:
+    """An invocation on its way to a worker: its block, and what has no room there."""
     head = f"{invocation.id}\n{invocation.invoked_arn}\n{invocation.client_context or ''}".encode()
-    return b"".join((REQUEST.pack(len(head), len(invocation.payload)), head, invocation.payload))
+    frame = b"".join((REQUEST.pack(len(head), len(invocation.payload)), head, invocation.payload))
+    return frame[:BLOCK].ljust(BLOCK, b"\0"), frame[BLOCK:]
