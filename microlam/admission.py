@@ -91,9 +91,10 @@ class Admission:
         self._blocked[arn] = line
         if not place.patient:
             loop = asyncio.get_running_loop()
-            place.until = loop.time() + self.patience
+            if place.until == inf:
+                place.until = loop.time() + self.patience
             if self._looking is None:
-                self._looking = loop.call_later(self.patience, self._look)
+                self._looking = loop.call_at(place.until, self._look)
 
     def leave(self, arn: str, place: Place | None = None) -> None:
         """Give the slot back, or the place in line; whoever waits longest for what is now free has it."""
@@ -105,26 +106,32 @@ class Admission:
             line.waiting.remove(place)
         if not self._blocked:
             return
-        if line.waiting:
-            self._admit(arn, line)
-        if self._blocked and self.running < self.server_limit:
-            for other, blocked in list(self._blocked.items()):
-                self._admit(other, blocked)
+        if self.running < self.server_limit - 1:
+            if arn in self._blocked:
+                self._admit(arn, line)
+            return
+        # It may be the server's slots that lines wait for: whoever has waited longest for one is first, and last again when it was served.
+        for other, blocked in list(self._blocked.items()):
+            if self._admit(other, blocked) and blocked.waiting:
+                self._blocked[other] = self._blocked.pop(other)
 
-    def _admit(self, arn: str, line: Line) -> None:
+    def _admit(self, arn: str, line: Line) -> bool:
+        """Begin as many as may; whether it was any."""
+        any_begun = False
         while line.waiting and line.running < line.limit and self.running < self.server_limit:
             place = line.waiting.popleft()
             if place.turn.done():
                 continue        # it has been given up
             line.running += 1
             self.running += 1
-            place.held = True
+            place.held = any_begun = True
             if not place.begin():
                 place.turn.set_result(None)
         while line.waiting and len(self._blocked) == 1 and line.waiting[0].go_ahead():     # with others waiting, they have the next slot
             line.waiting.popleft()
         if not line.waiting:
             self._blocked.pop(arn, None)
+        return any_begun
 
     def _look(self) -> None:
         """Refuse those whose patience has ended. One timer for all: to set and cancel one for each would cost more than to run it."""

@@ -167,7 +167,7 @@ class Invoker:
             version, line, place = self._enter(admission, version, invocation, limit, patient=patient)
         else:
             limit = executor.at_most(version, limit)
-            place = self._go_ahead(admission, executor, version, invocation, patient=patient)
+            place = self._go_ahead(admission, version, invocation, patient=patient)
             if place is None and not admission.enter_nowait(line, limit):
                 place = self._line_up(admission, version, invocation, limit, patient=patient)
         try:
@@ -213,10 +213,10 @@ class Invoker:
         admission.line_up(version.arn, place, limit)
         return place
 
-    def _go_ahead(self, admission: Admission, executor: Executor, version: Version, invocation: Invocation, *, patient: bool) -> Place | None:
+    def _go_ahead(self, admission: Admission, version: Version, invocation: Invocation, *, patient: bool) -> Place | None:
         """Send it to who will soon have time for it, where that is quicker than a slot of its own, and nobody stands in line before it."""
-        behind = None if admission.blocked else executor.behind(version)
-        if behind is None or self._store.full or self._before.listeners:
+        behind = None if admission.blocked else self.behind(version)
+        if behind is None:
             return None
         place = Waiting(self, admission, version, invocation, patient=patient)
         return place if behind.send_ahead(invocation, place) else None
@@ -229,8 +229,8 @@ class Invoker:
         return True
 
     def behind(self, version: Version) -> Behind | None:
-        """Who will soon have time for one more."""
-        return self._executors[version.executor].behind(version)
+        """Who will soon have time for one more, where nothing is to be waited for first."""
+        return None if self._store.full or self._before.listeners else self._executors[version.executor].behind(version)
 
     def note_begun(self, version: Version, invocation: Invocation) -> None:
         """An executor has it now."""

@@ -12,7 +12,7 @@ import pytest
 from microlam.app import Microlam
 from microlam.awake import PROCESSORS
 from microlam.executors.workers.frames import BLOCK
-from microlam.model import Outcome
+from microlam.model import Invocation, Outcome
 
 HANDLER = """
 import os, time
@@ -152,3 +152,40 @@ async def test_what_waits_at_old_code_still_has_its_reply(lam: Microlam) -> None
         file.write_text(HANDLER + f"# {turn}\n")
     outcomes = await asyncio.gather(*tasks)
     assert [outcome.value[0] for outcome in outcomes] == [number for _ in range(10) for number in range(MANY // 4)]  # type: ignore[index]
+
+
+async def test_who_asked_to_hear_of_each_hears_of_each(lam: Microlam) -> None:
+    await known_as_short(lam)
+    heard: list[Any] = []
+
+    @lam.before
+    async def note(invocation: Invocation) -> None:
+        heard.append(json.loads(invocation.payload)["number"])
+
+    await short(lam)
+    assert sorted(heard) == list(range(MANY))
+
+
+async def test_each_has_its_own_lines_however_long_the_log_gets(tmp_path: Path) -> None:
+    (tmp_path / "say.py").write_text("def handler(event, context):\n    print('number', event, 'x' * 400)\n")
+    async with Microlam(tmp_path, endpoint_url="http://127.0.0.1:1", log_limit=5000) as lam:
+        for _ in range(12):
+            outcomes = await asyncio.gather(*(lam.invoke("say", number) for number in range(900)))
+            assert [number for number, outcome in enumerate(outcomes) if f"number {number} x".encode() not in outcome.logs] == []
+
+
+async def test_a_function_with_many_callers_leaves_the_others_their_turn(tmp_path: Path) -> None:
+    for name in ("often", "seldom"):
+        (tmp_path / f"{name}.py").write_text("def handler(event, context): return event\n")
+    async with Microlam(tmp_path, endpoint_url="http://127.0.0.1:1", server_concurrency=PROCESSORS) as lam:
+        async def call(until: asyncio.Event) -> None:
+            while not until.is_set():
+                await lam.invoke("often", 1)
+
+        served = asyncio.Event()
+        callers = [asyncio.create_task(call(served)) for _ in range(40 * PROCESSORS)]
+        async with asyncio.timeout(60):
+            await asyncio.wait([asyncio.create_task(lam.invoke("often", 1))])
+            assert [(await lam.invoke("seldom", number)).value for number in range(20)] == list(range(20))
+        served.set()
+        await asyncio.gather(*callers)

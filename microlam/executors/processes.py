@@ -123,7 +123,8 @@ class Processes:
             try:
                 outcome = await waiter
             except asyncio.CancelledError:
-                self._drop(worker)
+                if worker.runs(invocation):     # else it has replied, and has others to run
+                    self._drop(worker)
                 raise
             if outcome is not None:
                 return outcome
@@ -162,7 +163,8 @@ class Processes:
     def _invoke(self, pool: Pool, worker: Worker, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> None:
         if self._looking is None:
             self._looking = worker.loop.call_later(LONG, self._look)
-        pool.busy.append(worker)
+        if not worker.over:
+            pool.busy.append(worker)
         worker.invoke(invocation, waiter)
 
     def _drop(self, worker: Worker) -> None:
@@ -494,7 +496,7 @@ class Processes:
         self._hurrying = None
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if [worker for worker in list(self._workers) if worker.hurry(now)]:
+        if [worker for worker in list(self._workers) if worker.hurry(now)] and self._hurrying is None:
             self._hurrying = loop.call_later(LATE, self._hurry)
 
     def _sample(self) -> None:

@@ -98,7 +98,7 @@ class Worker:
         self._began_at = self.since
         self._outgoing = b""
         self._incoming = bytearray()
-        self._block = b""               # of the invocation
+        self._block = self._rest = b""  # of the invocation
         self._ahead: deque[Sent] = deque()      # sent before it had replied to the one before
         self.late = False               # what it runs takes longer than expected
 
@@ -125,17 +125,20 @@ class Worker:
             return
         if self._ready:
             self._begin()
-        self._block, rest = _frame(invocation)
+        self._block, self._rest = _frame(invocation)
         if not self._calls.send(self._block):
             self._unread = True
             self.kill()
-        elif rest:
-            self._send(rest)
+        elif self._rest:
+            self._send(self._rest)
 
     @property
     def takes_ahead(self) -> bool:
-        """Whether it may be sent one more before it has replied."""
-        return self._ready and not self.over and not self.late and len(self._ahead) < AHEAD and not self.place.attached
+        """Whether it may be sent one more before it has replied: not with a long log, which is cut when it has nothing to do."""
+        return (
+            self._ready and not self.over and not self.late and len(self._ahead) < AHEAD and not self._rest and self._log_position <= self._log_limit
+            and not self.place.attached
+        )
 
     def send_ahead(self, invocation: Invocation, place: Ahead) -> bool:
         """Have it run this one after what it has; false where it cannot be sent."""
@@ -352,7 +355,7 @@ class Worker:
 
     def _go_on(self) -> None:
         """It has begun with the next one that it was sent."""
-        self._invocation, place, self._block = self._ahead.popleft()
+        (self._invocation, place, self._block), self._rest = self._ahead.popleft(), b""
         self._waiter = place.turn
         self._begin()
         place.begun()
@@ -464,7 +467,7 @@ class Worker:
         output = os.pread(self._log, min(end - start, self._log_limit), start)
         dropped += self._trimmed + end - start - len(output)
         self._log_position, self._trimmed = end, 0
-        if end > self._log_limit:
+        if end > self._log_limit and not self._ahead:       # it may already write again for what it was sent ahead
             os.ftruncate(self._log, 0)
             self._log_position = 0
         return output, dropped
