@@ -475,7 +475,7 @@ class Worker:
     def trim(self) -> None:
         """Keep the log from growing without end while something writes to it."""
         size = os.fstat(self._log).st_size
-        kept = self._log_position + self._log_limit
+        kept = self._log_position + self._log_limit * (1 + len(self._ahead))     # they may all have replied since we last read
         if size > kept:
             os.ftruncate(self._log, kept)
             self._trimmed += size - kept
