@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from math import inf
 
@@ -9,7 +10,7 @@ from microlam.errors import Throttled
 from microlam.model import Outcome
 
 
-class Place:
+class Place(ABC):
     """A place in line. When its turn has come it is `held`: it has a slot. It has `refusal` where patience ended first."""
 
     __slots__ = ("held", "patient", "refusal", "turn", "until")
@@ -20,13 +21,13 @@ class Place:
         self.until = inf
         self.held = False
 
+    @abstractmethod
     def begin(self) -> bool:
         """Its turn has come: begin what waits, at once; `turn` gets the outcome. False where that cannot be: then `turn` gets None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def go_ahead(self) -> bool:
         """Send what waits to somebody who will soon have time for it."""
-        raise NotImplementedError
 
 
 class Line:

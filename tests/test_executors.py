@@ -458,6 +458,18 @@ async def test_output_of_invocations_at_once_is_never_mixed(lab: Lab) -> None:
 
 # ---- coming and going ------------------------------------------------------------------------------------------------
 
+async def test_context_variables_of_a_coroutine_are_its_own(lab: Lab) -> None:
+    version = lab.function("""
+        from contextvars import ContextVar
+        seen = ContextVar("seen", default="nothing")
+        async def handler(event, context):
+            before = seen.get()
+            seen.set(event)
+            return before
+    """)
+    assert [(await lab.run(version, event)).value for event in ("a", "b", "c")] == ["nothing"] * 3
+
+
 async def test_warming_imports_ahead(lab: Lab) -> None:
     version = lab.function("print('imported')\ndef handler(event, context): return 1")
     assert await lab.executor.warm(version) is None

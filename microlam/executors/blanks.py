@@ -31,7 +31,7 @@ class Blank:
             self.log = open_log()
             opened.pop_all()
         self.socket.setblocking(False)
-        zygote.start(number, self, theirs, self.calls, self.log, fresh=self.execs)
+        zygote.start(number, self, theirs, self.calls.fileno(), self.log, fresh=self.execs)
 
     def become(self, worker: Child) -> None:
         """Let a worker have it, and hear from now on what its zygote tells of it."""

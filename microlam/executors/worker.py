@@ -98,7 +98,8 @@ class Worker:
         self._began_at = self.since
         self._outgoing = b""
         self._incoming = bytearray()
-        self._block = self._rest = b""  # of the invocation
+        self._block = b""               # of the invocation
+        self._long = False              # it has more than that
         self._ahead: deque[Sent] = deque()      # sent before it had replied to the one before
         self.late = False               # what it runs takes longer than expected
 
@@ -125,18 +126,19 @@ class Worker:
             return
         if self._ready:
             self._begin()
-        self._block, self._rest = _frame(invocation)
+        self._block, rest = _frame(invocation)
+        self._long = bool(rest)
         if not self._calls.send(self._block):
             self._unread = True
             self.kill()
-        elif self._rest:
-            self._send(self._rest)
+        elif rest:
+            self._send(rest)
 
     @property
     def takes_ahead(self) -> bool:
         """Whether it may be sent one more before it has replied: not with a long log, which is cut when it has nothing to do."""
         return (
-            self._ready and not self.over and not self.late and len(self._ahead) < AHEAD and not self._rest and self._log_position <= self._log_limit
+            self._ready and not self.over and not self.late and len(self._ahead) < AHEAD and not self._long and self._log_position <= self._log_limit
             and not self.place.attached
         )
 
@@ -355,8 +357,8 @@ class Worker:
 
     def _go_on(self) -> None:
         """It has begun with the next one that it was sent."""
-        (self._invocation, place, self._block), self._rest = self._ahead.popleft(), b""
-        self._waiter = place.turn
+        self._invocation, place, self._block = self._ahead.popleft()
+        self._waiter, self._long = place.turn, False
         self._begin()
         place.begun()
 

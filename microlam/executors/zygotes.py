@@ -31,12 +31,6 @@ class Child(Protocol):
     def ended(self, status: int | None) -> None: ...
 
 
-class HasFileno(Protocol):
-    """What has a descriptor."""
-
-    def fileno(self) -> int: ...
-
-
 class Zygote:
     """One process that workers are forked from: one interpreter, one set of modules imported ahead."""
 
@@ -61,12 +55,11 @@ class Zygote:
     def pid(self) -> int:
         return self._process.pid
 
-    def start(self, number: int, child: Child, link: socket.socket, calls: HasFileno, log: int, *, fresh: bool) -> None:
+    def start(self, number: int, child: Child, link: socket.socket, calls: int, log: int, *, fresh: bool) -> None:
         """Have a process started that speaks over `link`, is called by `calls` and writes into `log`; forked, or exec'd."""
         self.workers[number] = child
-        called_by = calls.fileno()
         # Our copy of its end of the socket is closed once the order is sent.
-        self._order(EXEC if fresh else FORK, number, (link.detach(), called_by, log))
+        self._order(EXEC if fresh else FORK, number, (link.detach(), calls, log))
 
     def kill(self, number: int) -> None:
         """Have a worker killed, with everything below it."""
