@@ -379,6 +379,8 @@ async def test_an_alias_is_weighed_promoted_and_taken_back_by_its_history(place:
         await place.add(hello=f"def handler(event, context): return {number}")
         await place.post("/_microlam/functions/hello/publish", status=200)
     alias = "/_microlam/functions/hello/aliases"
+    for name in ("", "17", "a b"):
+        assert repr(name) in (await place.post(alias, {"alias": name, "number": "1"}, 400))["message"]
     await place.post(alias, {"alias": "live", "number": "1"}, 200)
     assert await place.post(f"{alias}/live/weight", {"other": "2", "weight": "25"}, 200) == {"alias": "live", "number": "1", "other": "2", "weight": 0.25}
     [facts] = (await place.get("/_microlam/functions/hello/versions.json"))["aliases"]

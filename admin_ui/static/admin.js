@@ -199,6 +199,12 @@ for (const form of document.querySelectorAll("[data-upload]")) {
   });
 }
 
+/** What was chosen before this script had come counts too. (These have autocomplete="off": no browser fills in what an earlier visit left.) */
+const moved = (control) => control.matches("input") ? control.value !== control.defaultValue
+  : control.selectedIndex !== Math.max(0, [...control.options].findIndex((option) => option.defaultSelected));
+for (const control of document.querySelectorAll("select[data-submit], input[data-send]"))
+  if (moved(control)) control.dispatchEvent(new Event("change", { bubbles: true }));
+
 localise(document);
 const address = new URL(location.href);
 if (address.searchParams.has("said")) {         // said once; a link to this page need not say it

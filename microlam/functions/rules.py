@@ -1,6 +1,7 @@
 """What may be asked of functions, versions and aliases: pure checks, which raise AWS's own refusals."""
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Container, Mapping
 
 from microlam.errors import FunctionNotFound, InvalidParameter, MicrolamError
@@ -10,6 +11,9 @@ from microlam.model import LATEST, Alias
 ACCOUNT_CONCURRENCY = 1000
 LEAST_UNRESERVED = 100
 
+# https://docs.aws.amazon.com/lambda/latest/api/API_CreateAlias.html
+_ALIAS = re.compile(r"(?![0-9]+$)[a-zA-Z0-9-_]{1,128}")
+
 
 class KeptInFolder(InvalidParameter):
     """{name} is made of the files in the folder of functions: edit {file} to change it, delete that file to remove it."""
@@ -17,6 +21,10 @@ class KeptInFolder(InvalidParameter):
 
 class KeptByHost(InvalidParameter):
     """{name} is a callable of the program that microlam is embedded in, which registers it at each start: change it there."""
+
+
+class NoAliasName(InvalidParameter):
+    """{name!r} cannot name an alias: that takes 1 to 128 letters, digits, - and _, and not digits alone."""
 
 
 class LatestCannotSplit(InvalidParameter):
@@ -94,6 +102,8 @@ class NotProvisioned(MicrolamError):
 
 def check_alias(alias: Alias, numbers: Container[str]) -> None:
     """Raise unless an alias may name what it names; `numbers` are the versions there are."""
+    if not _ALIAS.fullmatch(alias.name):
+        raise NoAliasName(name=alias.name)
     if alias.other == alias.number:
         raise AlreadyRouted(number=alias.number)
     for number in (alias.number, alias.other):

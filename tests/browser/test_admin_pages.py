@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open
 from tests.conftest import WAIT, Serve, Server, until
@@ -122,6 +122,27 @@ def test_code_is_shown_in_colour_and_compared(server: Server, open_page: Open) -
     page.locator("select[name=version]").select_option("folder")
     expect(page.locator("tr.add")).to_contain_text("return 'after'")
     expect(page.locator("tr.del")).to_contain_text("return 'before'")
+
+
+def test_what_is_chosen_before_the_script_has_come_counts(server: Server, open_page: Open) -> None:
+    for word in ("then", "now"):
+        save(server, {"early.py": f"def handler(event, context):\n    return '{word}'\n"})
+        act(server, "functions/early/publish")
+    act(server, "functions/early/aliases", alias="live", number="1")
+    act(server, "functions/early/aliases/live/weight", other="2", weight="0")
+    page = open_page("functions/early/versions")
+    script: list[Route] = []
+    page.route("**/admin.js*", lambda route: script.append(route))
+
+    page.goto(f"{server.url}/_microlam/functions/early/versions", wait_until="commit")
+    page.get_by_role("slider").press("End")
+    script.pop().continue_()
+    expect(page.locator("tr[data-version='2'] td").nth(1)).to_have_text("100 %")
+
+    page.goto(f"{server.url}/_microlam/functions/early/code?version=1", wait_until="commit")
+    page.locator("select[name=against]").select_option("2")
+    script.pop().continue_()
+    expect(page.locator("tr.del")).to_contain_text("return 'now'")
 
 
 # ---- the record ------------------------------------------------------------------------------------------------------
