@@ -5,9 +5,12 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html#memory, and cgroup-v1/memory.
 """
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 PREFIX = "microlam-"
 # The kernel counts to a group what is nobody's resident memory too: the log, above all, of a program that writes faster than it is cut. Its limit
@@ -68,6 +71,63 @@ class Groups:
         for folder in self.parent.glob(f"{PREFIX}*"):
             with suppress(OSError):
                 folder.rmdir()
+
+
+class Member(Protocol):
+    """A worker, as far as its group is concerned."""
+
+    pid: int
+    group: Group | None
+
+
+class Holds:
+    """The groups of an executor's workers, where the kernel lets us make any."""
+
+    def __init__(self) -> None:
+        self._groups = find_groups()
+        self._beginning: set[asyncio.Future[None]] = set()
+        self._one_by_one = asyncio.Lock()
+        self._left: list[Group] = []        # in which something still ends
+
+    def clear(self) -> None:
+        """Remove those that a killed server left."""
+        if self._groups is not None:
+            self._groups.clear()
+
+    def begin(self, worker: Member, number: int, limit: int, lives: Callable[[], bool]) -> None:
+        """Have the kernel hold a worker to so many bytes. It takes milliseconds to move a process, and nobody is to wait for that."""
+        if self._groups is not None:
+            beginning = asyncio.ensure_future(self._begin(worker, self._groups.group(number), limit, lives))
+            self._beginning.add(beginning)
+            beginning.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, worker: Member, group: Group, limit: int, lives: Callable[[], bool]) -> None:
+        async with self._one_by_one:
+            if not lives():
+                return      # the number of its process may be another's by now
+            held = await asyncio.to_thread(group.hold, worker.pid, limit)
+        if held and lives():
+            worker.group = group
+        elif held:
+            self._remove(group)
+
+    def end(self, worker: Member) -> None:
+        """A worker's process is gone."""
+        if worker.group is not None:
+            self._remove(worker.group)
+
+    def _remove(self, group: Group) -> None:
+        if not group.remove():
+            self._left.append(group)
+
+    def tidy(self) -> None:
+        """Remove what is empty by now."""
+        self._left = [group for group in self._left if not group.remove()]
+
+    async def close(self) -> None:
+        """Remove what can be; every worker is gone."""
+        await asyncio.gather(*self._beginning)
+        self.tidy()
 
 
 def find_groups(proc: Path = Path("/proc/self"), root: Path = Path("/sys/fs/cgroup")) -> Groups | None:

@@ -8,34 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from microlam.awake import PROCESSORS
-from microlam.executors import Credentials, ExecutorStatistics, logs, memory
+from microlam.executors import Credentials, ExecutorStatistics, logs
 from microlam.executors.blanks import Blank, Blanks
-from microlam.executors.cgroups import Group, find_groups
+from microlam.executors.cgroups import Holds
 from microlam.executors.debugging import Debugging
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
 from microlam.executors.interpreters import Interpreter, Interpreters
-from microlam.executors.lasting import LONG
 from microlam.executors.scratch import Scratch
-from microlam.executors.worker import LATE, Pace, Place, Worker
-from microlam.executors.zygotes import Zygote
+from microlam.executors.supervisor import MEGABYTE, Supervisor
+from microlam.executors.worker import Pace, Place, Worker
+from microlam.executors.zygotes import Zygote, Zygotes
 from microlam.model import Invocation, Outcome, Version, new_id
 
 SHORT = 0.0005          # seconds that an invocation takes which others may wait behind
-SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
-SAMPLE_SHARE = 20       # of the time, at most one part in so many is spent on that
 TIDY_EVERY = 1.0        # seconds between looks at idle workers
 EXPECTED_FOR = 1.0      # seconds that a process started ahead waits for a worker to need it
 SPARE_FOR = 10.0        # the same where nobody has said so: a start seldom comes alone
 SPARE_AFTER = 0.005     # seconds in which the reply of the one before goes out
-MEGABYTE = 1 << 20
-LAST_WAIT = 10.0        # seconds that a closing zygote has
 
 
 @dataclass(eq=False)
@@ -91,18 +86,11 @@ class Processes:
         self._dying: set[Worker] = set()
         self._blanks = Blanks(self._scratch)                # started ahead, for workers that are expected
         self._waiting: deque[Waiting] = deque()
-        self._zygotes: dict[tuple[str, tuple[str, ...]], Zygote] = {}
-        self._dismissed: list[Zygote] = []
-        self._long: set[Worker] = set()
-        self._looking: asyncio.TimerHandle | None = None
-        self._hurrying: asyncio.TimerHandle | None = None
-        self._sampling: asyncio.TimerHandle | None = None
+        self._zygotes = Zygotes(self._base, self._before_a_zygote)
+        self._supervisor = Supervisor(self._workers.keys())
+        self._holds = Holds()
         self._tidying: asyncio.TimerHandle | None = None
         self._replacing: set[asyncio.Future[Outcome | None]] = set()
-        self._groups = find_groups()
-        self._holding: set[asyncio.Future[None]] = set()
-        self._one_by_one = asyncio.Lock()
-        self._left_groups: list[Group] = []
         self._closed = False
 
     # ---- the executor's verbs -----------------------------------------------------------------------------------
@@ -147,8 +135,7 @@ class Processes:
             worker = pool.busy[0]
             pool.busy.rotate(-1)
             if worker.takes_ahead:
-                if self._hurrying is None:
-                    self._hurrying = worker.loop.call_later(LATE, self._hurry)
+                self._supervisor.queued(worker)
                 return worker
         return None
 
@@ -161,8 +148,7 @@ class Processes:
                 self._drop(worker)
 
     def _invoke(self, pool: Pool, worker: Worker, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> None:
-        if self._looking is None:
-            self._looking = worker.loop.call_later(LONG, self._look)
+        self._supervisor.invoked(worker)
         if not worker.over:
             pool.busy.append(worker)
         worker.invoke(invocation, waiter)
@@ -210,7 +196,7 @@ class Processes:
     def expect(self, version: Version) -> None:
         """Start the process of its next worker, which is told what it is once the code is there."""
         interpreter = self._interpreters.known(version.runtime)
-        zygote = self._zygotes.get((interpreter.path, preload_of(version))) if interpreter is not None else None
+        zygote = self._zygotes.known(interpreter.path, preload_of(version)) if interpreter is not None else None
         if zygote is not None and zygote.ready.done() and not needs_fresh_process(version):
             self._start_ahead(zygote, EXPECTED_FOR, expected=True)
 
@@ -226,9 +212,9 @@ class Processes:
     async def close(self) -> None:
         """Kill every worker with all below it, and end the zygotes."""
         self._closed = True
-        for timer in (self._looking, self._hurrying, self._sampling, self._tidying):
-            if timer is not None:
-                timer.cancel()
+        self._supervisor.close()
+        if self._tidying is not None:
+            self._tidying.cancel()
         for replacing in self._replacing:
             replacing.cancel()
         for waiting in self._waiting:
@@ -236,15 +222,10 @@ class Processes:
         self._blanks.close()
         for worker in list(self._workers):
             self._discard(worker)
-        zygotes = [*self._zygotes.values(), *self._dismissed]
-        for zygote in zygotes:
-            zygote.dismiss()
-        await asyncio.gather(*(asyncio.to_thread(zygote.wait, LAST_WAIT) for zygote in zygotes))
+        await self._zygotes.close()
         for worker in list(self._workers):
             worker.ended(None)
-        await asyncio.gather(*self._holding)
-        for group in self._left_groups:
-            group.remove()
+        await self._holds.close()
         await self._scratch.close()
 
     # ---- getting a worker ---------------------------------------------------------------------------------------
@@ -390,17 +371,11 @@ class Processes:
         return zygote
 
     def _zygote(self, interpreter: Interpreter, preload: tuple[str, ...]) -> Zygote:
-        zygote = self._zygotes.get((interpreter.path, preload))
-        if zygote is None or not zygote.alive:
-            if zygote is not None:
-                self._dismissed.append(zygote)
-            if self._scratch.prepare() and self._groups is not None:
-                self._groups.clear()
-            # Almost empty: /proc/self/environ of every worker shows it.
-            environment = {name: value for name, value in self._base.items() if name in ("LANG", "LC_ALL", "LC_CTYPE")} or {"LANG": "C.UTF-8"}
-            zygote = Zygote(interpreter.path, preload, environment=environment, site=self._site_of(interpreter))
-            self._zygotes[interpreter.path, preload] = zygote
-        return zygote
+        return self._zygotes.get(interpreter.path, preload, self._site_of(interpreter))
+
+    def _before_a_zygote(self) -> None:
+        if self._scratch.prepare():
+            self._holds.clear()
 
     def _site_of(self, interpreter: Interpreter) -> list[str]:
         # `runtime` holds microlam and nothing else: handlers may import its decorators, also on an interpreter that has it not installed.
@@ -410,21 +385,8 @@ class Processes:
 
     def started(self, worker: Worker) -> None:
         """A worker's process is there."""
-        if self._groups is not None and not worker.over and not worker.place.attached:      # a debugger takes more than most functions
-            holding = asyncio.ensure_future(self._hold(worker, self._groups.group(worker.place.number)))
-            self._holding.add(holding)
-            holding.add_done_callback(self._holding.discard)
-
-    async def _hold(self, worker: Worker, group: Group) -> None:
-        """Have the kernel hold a worker to its memory. It takes milliseconds to move a process, and nobody is to wait for that."""
-        async with self._one_by_one:
-            if worker not in self._workers:
-                return      # the number of its process may be another's by now
-            held = await asyncio.to_thread(group.hold, worker.pid, worker.version.memory * MEGABYTE)
-        if held and worker in self._workers:
-            worker.group = group
-        elif held and not group.remove():
-            self._left_groups.append(group)
+        if not worker.over and not worker.place.attached:      # a debugger takes more than most functions
+            self._holds.begin(worker, worker.place.number, worker.version.memory * MEGABYTE, lambda: worker in self._workers)
 
     def freed(self, worker: Worker) -> None:
         """A worker has nothing more to do."""
@@ -445,12 +407,11 @@ class Processes:
         """A worker's process is gone."""
         pool = self._workers.pop(worker, None)
         self._dying.discard(worker)
-        self._long.discard(worker)
+        self._supervisor.ended(worker)
         self._scratch.clear(worker.place.folder)
         if worker.place.attached:
             Path(worker.place.attached).unlink(missing_ok=True)
-        if worker.group is not None and not worker.group.remove():
-            self._left_groups.append(worker.group)
+        self._holds.end(worker)
         if pool is None:
             return      # it ended before it was one of ours
         pool.workers.remove(worker)
@@ -465,9 +426,7 @@ class Processes:
 
     def lasts(self, worker: Worker) -> None:
         """An invocation takes longer than most: from now on its memory and its output are looked at."""
-        self._long.add(worker)
-        if self._sampling is None:
-            self._sampling = worker.loop.call_later(SAMPLE_EVERY, self._sample)
+        self._supervisor.lasts(worker)
 
     def _discard(self, worker: Worker) -> None:
         """End a worker; its place is free at once."""
@@ -480,43 +439,6 @@ class Processes:
         worker.kill()
 
     # ---- looking after ------------------------------------------------------------------------------------------
-
-    def _look(self) -> None:
-        """Look which invocations last. One timer for all: to set and cancel one for each would cost more than all else that is done for a short one."""
-        self._looking = None
-        loop = asyncio.get_running_loop()
-        busy, now = [worker for worker in self._workers if worker.busy], loop.time()
-        for worker in busy:
-            worker.look(now)
-        if busy:
-            self._looking = loop.call_later(LONG, self._look)
-
-    def _hurry(self) -> None:
-        """See that nothing waits long behind an invocation that was expected to be short."""
-        self._hurrying = None
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if [worker for worker in list(self._workers) if worker.hurry(now)] and self._hurrying is None:
-            self._hurrying = loop.call_later(LATE, self._hurry)
-
-    def _sample(self) -> None:
-        """Kill what holds more memory than its version may, and cut what writes without end."""
-        self._sampling = None
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        self._long = {worker for worker in self._long if worker.busy and not worker.over}
-        families = memory.families(worker.pid for worker in self._long if worker.pid)
-        for worker in self._long:
-            worker.trim()
-            limit = worker.version.memory * MEGABYTE
-            held = memory.held_by(families.get(worker.pid, ()), limit)
-            worker.peak = max(worker.peak, held)
-            if worker.place.attached:
-                continue
-            if held > limit or (worker.group is not None and worker.group.overrun()):
-                worker.kill()
-        if self._long:
-            self._sampling = loop.call_later(max(SAMPLE_EVERY, SAMPLE_SHARE * (loop.time() - began)), self._sample)
 
     def _tidy_later(self) -> None:
         self._tidying = asyncio.get_running_loop().call_later(TIDY_EVERY, self._tidy)
@@ -533,14 +455,9 @@ class Processes:
                     worker.trim()
         self._complete()
         self._blanks.tidy()
-        for key, zygote in list(self._zygotes.items()):
-            unused = not zygote.workers and now - zygote.idle_since > self._idle and key != (sys.executable, ())
-            if unused or not zygote.alive:
-                zygote.dismiss()
-                self._dismissed.append(self._zygotes.pop(key))
-        self._dismissed = [zygote for zygote in self._dismissed if not zygote.gone()]
-        self._left_groups = [group for group in self._left_groups if not group.remove()]
-        if self._workers or self._blanks or len(self._zygotes) > 1 or self._dismissed or any(pool.complete for pool in self._pools.values()):
+        self._zygotes.tidy(self._idle)
+        self._holds.tidy()
+        if self._workers or self._blanks or not self._zygotes.settled or any(pool.complete for pool in self._pools.values()):
             self._tidy_later()
 
     def _complete(self) -> None:

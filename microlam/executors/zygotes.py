@@ -1,4 +1,4 @@
-"""The server's side of a zygote: start it, give it orders, hear what becomes of its workers."""
+"""The server's side of zygotes: start one, give it orders, hear what becomes of its workers; end those that are of no more use."""
 from __future__ import annotations
 
 import array
@@ -10,12 +10,14 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from microlam.executors.workers.frames import ENDED, EVENT, EXEC, FORK, HELLO, KILL, ORDER, STARTED
+
+LAST_WAIT = 10.0        # seconds that a closing zygote has
 
 _FOLDER = str(Path(__file__).parent / "workers")
 _BOOT = ("import sys; p = type(sys)('_microlam_worker'); p.__path__ = [sys.argv[1]]; sys.modules[p.__name__] = p; "
@@ -158,6 +160,53 @@ class Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+class Zygotes:
+    """The zygotes of an executor: one an interpreter and what is imported ahead on it. `first` is called before each is started."""
+
+    def __init__(self, base: Mapping[str, str], first: Callable[[], None]) -> None:
+        # Almost empty: /proc/self/environ of every worker shows it.
+        self._environment = {name: value for name, value in base.items() if name in ("LANG", "LC_ALL", "LC_CTYPE")} or {"LANG": "C.UTF-8"}
+        self._first = first
+        self._zygotes: dict[tuple[str, tuple[str, ...]], Zygote] = {}
+        self._dismissed: list[Zygote] = []
+
+    @property
+    def settled(self) -> bool:
+        """Whether none is there but the one that stays."""
+        return len(self._zygotes) <= 1 and not self._dismissed
+
+    def known(self, interpreter: str, preload: tuple[str, ...]) -> Zygote | None:
+        """The one that there is."""
+        return self._zygotes.get((interpreter, preload))
+
+    def get(self, interpreter: str, preload: tuple[str, ...], site: list[str]) -> Zygote:
+        """The one that there is, or a new one."""
+        zygote = self.known(interpreter, preload)
+        if zygote is None or not zygote.alive:
+            if zygote is not None:
+                self._dismissed.append(zygote)
+            self._first()
+            zygote = self._zygotes[interpreter, preload] = Zygote(interpreter, preload, environment=self._environment, site=site)
+        return zygote
+
+    def tidy(self, idle: float) -> None:
+        """Let those end that have had no worker for so many seconds; the default one stays."""
+        now = asyncio.get_running_loop().time()
+        for key, zygote in list(self._zygotes.items()):
+            unused = not zygote.workers and now - zygote.idle_since > idle and key != (sys.executable, ())
+            if unused or not zygote.alive:
+                zygote.dismiss()
+                self._dismissed.append(self._zygotes.pop(key))
+        self._dismissed = [zygote for zygote in self._dismissed if not zygote.gone()]
+
+    async def close(self) -> None:
+        """Let all end, and wait until they have."""
+        zygotes = [*self._zygotes.values(), *self._dismissed]
+        for zygote in zygotes:
+            zygote.dismiss()
+        await asyncio.gather(*(asyncio.to_thread(zygote.wait, LAST_WAIT) for zygote in zygotes))
 
 
 def _start(
