@@ -18,6 +18,9 @@ HANDLER = """
 import os, time
 
 def handler(event, context):
+    if "ran" in event:
+        with open(event["ran"], "a") as file:
+            file.write(str(event["number"]) + "\\n")
     if "meet" in event:
         open(event["meet"] + "." + str(event["number"]), "w").close()
     while "until" in event and not os.path.exists(event["until"]):
@@ -100,20 +103,25 @@ async def test_as_many_run_at_once_as_may(lam: Microlam, tmp_path: Path) -> None
     assert lam.invoker.underway() == 0
 
 
-async def test_a_crash_takes_only_its_own_invocation(lam: Microlam) -> None:
-    await known_as_short(lam)
+async def test_a_crash_takes_only_its_own_invocation_and_none_runs_twice(lam: Microlam, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
 
     async def invoke(number: int) -> Outcome:
-        return await lam.invoke("echo", {"number": number, **({"die": 1} if number % 20 == 7 else {})})
+        return await lam.invoke("echo", {"number": number, "ran": str(ran), **({"die": 1} if number % 20 == 7 else {})})
 
-    outcomes = await asyncio.gather(*map(invoke, range(MANY)))
+    for _ in range(10):
+        await known_as_short(lam)
+        ran.write_text("")
+        outcomes = await asyncio.gather(*map(invoke, range(MANY)))
+        assert sorted(map(int, ran.read_text().split())) == list(range(MANY))
     assert [number for number, outcome in enumerate(outcomes) if outcome.status == "crashed"] == list(range(7, MANY, 20))
     assert [outcome.value[0] for outcome in outcomes if outcome.ok] == [number for number in range(MANY) if number % 20 != 7]  # type: ignore[index]
 
 
-async def test_who_gives_up_takes_nobody_along(lam: Microlam) -> None:
+async def test_who_gives_up_takes_nobody_along(lam: Microlam, tmp_path: Path) -> None:
     await known_as_short(lam)
-    tasks = [asyncio.create_task(lam.invoke("echo", {"number": number})) for number in range(MANY)]
+    ran = tmp_path / "ran"
+    tasks = [asyncio.create_task(lam.invoke("echo", {"number": number, "ran": str(ran)})) for number in range(MANY)]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks[::3]:
         task.cancel()
@@ -125,6 +133,8 @@ async def test_who_gives_up_takes_nobody_along(lam: Microlam) -> None:
             assert isinstance(outcome, Outcome)
             assert outcome.value[0] == number, outcome  # type: ignore[index]
     assert lam.invoker.underway() == 0
+    begun = ran.read_text().split()
+    assert len(begun) == len(set(begun))
     await test_as_many_run_at_once_as_may(lam, lam.folder.parent)
 
 

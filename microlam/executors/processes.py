@@ -111,6 +111,7 @@ class Processes:
             try:
                 outcome = await waiter
             except asyncio.CancelledError:
+                worker.catch_up()
                 if worker.runs(invocation):     # else it has replied, and has others to run
                     self._drop(worker)
                 raise
@@ -142,9 +143,9 @@ class Processes:
     def abandon(self, invocation: Invocation) -> None:
         """End the worker that runs it."""
         for worker in list(self._workers):
-            if worker.has_ahead(invocation):
-                worker.take_back()
             if worker.runs(invocation) or worker.has_ahead(invocation):
+                worker.catch_up()
+            if worker.runs(invocation):
                 self._drop(worker)
 
     def _invoke(self, pool: Pool, worker: Worker, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> None:

@@ -173,6 +173,12 @@ class Worker:
                 self._waiter.set_result(None)
             self._go_on()
 
+    def catch_up(self) -> None:
+        """Hear what it has said, so that what it `runs` is what it is at. It reads the next one after it has replied: then the reply is there."""
+        self.take_back()
+        while self._ahead and not self._deaf and self._readable():
+            pass
+
     def has_ahead(self, invocation: Invocation) -> bool:
         """Whether it was sent this one ahead."""
         return any(sent.invocation is invocation for sent in self._ahead)
@@ -191,7 +197,7 @@ class Worker:
         if self._gone:
             return
         self.over = True
-        self.take_back()
+        self.catch_up()
         self.zygote.kill(self.place.number)
         # A process in the kernel's hands may be late; nobody waits for it longer than this.
         self._arm(self.loop.time() + GRACE, lambda: self.ended(None))
@@ -276,15 +282,17 @@ class Worker:
         self.loop.remove_writer(self._socket)
         self._send(frame)
 
-    def _readable(self) -> None:
+    def _readable(self) -> bool:
+        """Take in what has come; whether anything has."""
         received = self._receive()
         if received is None:
-            return
+            return False
         if not received or not self._parse(received):
             # No reply can come any more. As a rule it is ending; if the handler only closed our socket, or wrote into it, it must.
             self._deaf = True
             self.loop.remove_reader(self._socket)
             self.kill()
+        return True
 
     def _receive(self) -> bytes | None:
         """What has come; None if nothing has, empty at the end."""
@@ -348,11 +356,9 @@ class Worker:
             log = self._log_of(seconds, output=output, dropped=dropped)
         self._settle(status, payload, log, seconds)
         self.pace.seconds += (seconds - self.pace.seconds) * NEWEST
-        if self.over:
-            return
         if self._ahead:
-            self._go_on()
-        else:
+            self._go_on()       # also if it has ended since: its replies to others may follow
+        elif not self.over:
             self._keeper.freed(self)
 
     def _go_on(self) -> None:
@@ -402,7 +408,7 @@ class Worker:
         if self._invocation is not None or (self._warmed is not None and not self._warmed.done()):
             self._give_up(status)
         for sent in self._ahead:
-            sent.place.given_back()     # it may have begun with one just when it was killed
+            sent.place.given_back()     # it spoke nonsense before it came to them
         self._ahead.clear()
         self.loop.remove_reader(self._socket)
         self.loop.remove_writer(self._socket)
