@@ -1,4 +1,7 @@
-"""Staying awake: a server that falls asleep while a worker runs a short handler is woken later than the handler is done."""
+"""Staying awake: a server that falls asleep while a worker runs a short handler is woken later than the handler is done.
+
+Where another process has the other processors, the worker may have to run on this one: it is let.
+"""
 from __future__ import annotations
 
 import asyncio
@@ -8,6 +11,8 @@ from time import monotonic
 
 AWAKE = 0.0002      # seconds after the start of a call; whatever takes longer does not mind the time it takes to be woken
 PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+_let_run = getattr(os, "sched_yield", lambda: None)
 
 
 class Awake:
@@ -28,4 +33,5 @@ class Awake:
     def _turn(self) -> None:
         self._turning = 0 < self._underway() < PROCESSORS and monotonic() < self._until
         if self._turning:
+            _let_run()
             asyncio.get_running_loop().call_soon(self._turn)
