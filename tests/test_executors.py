@@ -660,7 +660,7 @@ async def test_a_worker_holds_no_descriptors_but_its_own(processes: Lab) -> None
             return held
     """)
     await asyncio.gather(*(processes.run(version) for _ in range(5)))
-    assert sorted((await processes.run(version)).value) == ["/dev/null", "/memfd", "/memfd", "/memfd", "socket", "socket"]  # type: ignore[call-overload]
+    assert sorted((await processes.run(version)).value) == ["/dev/null", "pipe", "pipe", "pipe", "socket", "socket"]  # type: ignore[call-overload]
 
 
 async def test_the_time_zone_may_be_the_functions_own(processes: Lab) -> None:
@@ -987,6 +987,48 @@ async def test_output_of_programs_is_in_the_log_in_its_order(processes: Lab) -> 
     """)
     for _ in range(2):
         assert output(await processes.run(version)) == ["one", "two", "three", "four", "five", "six"]
+
+
+async def test_programs_may_open_their_output_by_its_name(processes: Lab) -> None:
+    version = processes.function("""
+        import subprocess
+        def handler(event, context):
+            print("before")
+            subprocess.run("echo one > /dev/stderr; echo two >&2; echo three > /dev/stdout; echo four | tee /dev/stderr", shell=True)
+            with open("/dev/stdout", "w") as file:
+                print("five", file=file)
+            print("after")
+    """)
+    for _ in range(3):
+        assert output(await processes.run(version)) == ["before", "one", "two", "three", "four", "four", "five", "after"]
+
+
+async def test_a_handler_that_does_not_block_at_its_output_loses_none(processes: Lab) -> None:
+    version = processes.function("""
+        import os
+        def handler(event, context):
+            os.set_blocking(1, False)
+            for number in range(2000): print(number, "x" * 1000 if number < 50 else "x" * 10)
+    """)
+    for _ in range(2):
+        assert [line.split()[0] for line in output(await processes.run(version))] == [str(number) for number in range(2000)]
+
+
+@pytest.mark.parametrize("where", ["import", "handler"])
+async def test_a_failure_is_told_however_much_was_printed(lab: Lab, where: str) -> None:
+    body = f"for _ in range({LOG_LIMIT // 1000 + 50}): print('x' * 999)\nraise ValueError('the real reason')"
+    handler = "def handler(event, context): pass" if where == "import" else "def handler(event, context):\n" + textwrap.indent(body, "    ")
+    outcome = await lab.run(lab.function(f"{handler}\n{body}" if where == "import" else handler))
+    assert outcome.status == "failed"
+    assert f"[microlam] at least 50000 more bytes of output were dropped: an invocation keeps {LOG_LIMIT}.\n" in outcome.logs.decode()
+    assert "ValueError: the real reason" in outcome.logs.decode()
+
+
+async def test_what_an_import_prints_beyond_the_limit_is_counted(lab: Lab) -> None:
+    code = f"for _ in range({LOG_LIMIT // 1000 + 50}): print('x' * 999)\ndef handler(event, context): print('later')"
+    log = (await lab.run(lab.function(code))).logs.decode()
+    assert f"[microlam] at least 50000 more bytes of output were dropped: an invocation keeps {LOG_LIMIT}.\n" in log
+    assert "later\n" in log
 
 
 async def test_a_hundred_megabytes_of_output_harm_nobody(processes: Lab) -> None:

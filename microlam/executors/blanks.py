@@ -1,23 +1,21 @@
-"""Worker processes that have not been told yet what they are to run, and where they live and write their logs."""
+"""Worker processes that have not been told yet what they are to run, and where they live and write."""
 from __future__ import annotations
 
-import fcntl
 import itertools
-import os
 import socket
-import tempfile
 import time
 from contextlib import ExitStack, suppress
 
 from microlam.executors.calls import Calls
+from microlam.executors.output import Output
 from microlam.executors.scratch import Scratch
 from microlam.executors.zygotes import Child, Zygote
 
 
 class Blank:
-    """A process of a zygote that waits for its configuration: our end of its socket, what it will be called by, its log, its temporary folder."""
+    """A process of a zygote that waits for its configuration: our end of its socket, what it will be called by, its output, its temporary folder."""
 
-    def __init__(self, zygote: Zygote, number: int, folder: str, *, fresh: bool = False) -> None:
+    def __init__(self, zygote: Zygote, number: int, folder: str, *, log_limit: int, fresh: bool = False) -> None:
         self.zygote, self.number, self.folder = zygote, number, folder
         self.execs = fresh or not zygote.forks
         self.expected = False       # a worker is about to need it
@@ -28,10 +26,10 @@ class Blank:
             self.socket, theirs = map(opened.enter_context, socket.socketpair())
             self.calls = Calls()
             opened.callback(self.calls.close)
-            self.log = open_log()
+            self.output = Output(log_limit)
             opened.pop_all()
         self.socket.setblocking(False)
-        zygote.start(number, self, theirs, self.calls.fileno(), self.log, fresh=self.execs)
+        zygote.start(number, self, theirs, self.calls.fileno(), self.output.theirs, fresh=self.execs)
 
     def become(self, worker: Child) -> None:
         """Let a worker have it, and hear from now on what its zygote tells of it."""
@@ -49,7 +47,7 @@ class Blank:
             self.over = True
             self.socket.close()
             self.calls.close()
-            os.close(self.log)
+            self.output.close()
 
     def waits(self) -> bool:
         """Whether the process is still there: of one that has just ended its zygote may not have told yet."""
@@ -73,8 +71,8 @@ class Blank:
 class Blanks:
     """The blank processes of an executor, each waiting a while for a worker to need it."""
 
-    def __init__(self, scratch: Scratch) -> None:
-        self._scratch = scratch
+    def __init__(self, scratch: Scratch, log_limit: int) -> None:
+        self._scratch, self._log_limit = scratch, log_limit
         self._numbers = itertools.count(1)
         self._waiting: list[Blank] = []
 
@@ -84,7 +82,7 @@ class Blanks:
     def new(self, zygote: Zygote, *, fresh: bool = False) -> Blank:
         """Have one made, for whoever asks."""
         number = next(self._numbers)
-        return Blank(zygote, number, self._scratch.place(number), fresh=fresh)
+        return Blank(zygote, number, self._scratch.place(number), log_limit=self._log_limit, fresh=fresh)
 
     def take(self, zygote: Zygote) -> Blank | None:
         """One that waits, if there is any of this zygote."""
@@ -120,14 +118,3 @@ class Blanks:
     def close(self) -> None:
         for blank in self._waiting:
             blank.let_go()
-
-
-def open_log() -> int:
-    """A file without a name that everybody appends to."""
-    if hasattr(os, "memfd_create"):
-        log = os.memfd_create("microlam-log")
-    else:
-        with tempfile.TemporaryFile() as file:
-            log = os.dup(file.fileno())
-    fcntl.fcntl(log, fcntl.F_SETFL, os.O_APPEND)
-    return log

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TextIO
 
+from microlam.executors.logs import cut
 from microlam.executors.workers.handler import JsonFormatter, TextFormatter
 
 
@@ -28,6 +29,7 @@ class Output:
         self.limit, self.dropped = limit, 0
         self.stopped: Callable[[], None] = _nothing     # called when it has come to a breakpoint
         self._parts: list[bytes] = []
+        self._said: list[bytes] = []
 
     def print(self, text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")
@@ -36,8 +38,13 @@ class Output:
         self.dropped += len(data) - len(kept)
         self._parts.append(kept)
 
+    def say(self, text: str) -> None:
+        """Print how it failed, however much has been printed before."""
+        self._said.append(text.encode("utf-8", "backslashreplace"))
+
     def bytes(self) -> bytes:
-        return b"".join(self._parts)
+        printed = b"".join(self._parts)
+        return cut(printed, self.dropped) + b"".join(self._said) if self.dropped or self._said else printed
 
 
 current: ContextVar[tuple[Output, str] | None] = ContextVar("microlam_output", default=None)      # and its log format

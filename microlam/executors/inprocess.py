@@ -250,7 +250,7 @@ class InProcess:
             if found is None:
                 namespace.close()
                 described = runtime.error_of(error or TypeError("the handler is None"), "")
-                output.print(runtime.error_line(described, version.log_format))
+                output.say(runtime.error_line(described, version.log_format))
                 raise NotLoaded(described, output, time.perf_counter() - began)
             call = found
         return Loaded(
@@ -290,7 +290,7 @@ class InProcess:
         memory = peak()
         if first or cold or error or output.dropped or version.log_format == "JSON":
             log = logs.log_of(logs.Run(
-                version=version, id=id, duration=duration, memory=memory, output=output.bytes(), dropped=output.dropped, first=first,
+                version=version, id=id, duration=duration, memory=memory, output=output.bytes(), first=first,
                 runtime=PYTHON, init=init, init_output=loaded.output if first else b"", error=error, sentence=sentence,
             ))
         else:
@@ -345,7 +345,7 @@ class InProcess:
         if isinstance(error, SystemExit):
             sentence = logs.exit_sentence(invocation.id, exit_status(error))
             return "crashed", logs.platform_error("Runtime.ExitError", sentence), "Runtime.ExitError", sentence
-        _, payload = runtime.fail(error, invocation.id, loaded.version.log_format, output.print)
+        _, payload = runtime.fail(error, invocation.id, loaded.version.log_format, output.say)
         return "failed", payload, "", ""
 
     # ---- around each invocation ---------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ class Run:
     duration: float             # seconds
     memory: int                 # most resident bytes
     output: bytes = b""
-    dropped: int = 0            # bytes of output beyond the limit
     first: bool = False         # of its worker
     runtime: str = ""           # "3.11.7", as far as it got to say so
     init: float | None = None   # seconds, where this invocation waited for the import
@@ -67,7 +66,7 @@ def _text_log(run: Run) -> bytes:
     elif run.error:
         sentence = f"{run.sentence}\n{run.error}\n" if run.sentence else ""
         end += f"Status: error\tError Type: {run.error}"
-    return b"".join((first.encode(), _ended(run.init_output), start.encode(), _whole_lines(run), sentence.encode(), end.encode(), b"\n"))
+    return b"".join((first.encode(), _ended(run.init_output), start.encode(), _ended(run.output), sentence.encode(), end.encode(), b"\n"))
 
 
 def _json_log(run: Run) -> bytes:
@@ -87,7 +86,7 @@ def _json_log(run: Run) -> bytes:
         _event("initStart", first) if run.first else b"",
         _ended(run.init_output),
         _event("start", {"requestId": run.id, "version": run.version.number}),
-        _whole_lines(run),
+        _ended(run.output),
         _event("report", report),
     ))
 
@@ -96,11 +95,12 @@ def _event(kind: str, record: dict[str, object] | dict[str, str]) -> bytes:
     return json.dumps({"time": _stamp(), "type": f"platform.{kind}", "record": record}, separators=(",", ":")).encode() + b"\n"
 
 
-def _whole_lines(run: Run) -> bytes:
-    if not run.dropped:
-        return _ended(run.output)
-    # At least: what a program writes while its output is being cut is counted by nobody.
-    return _ended(run.output) + f"[microlam] at least {run.dropped} more bytes of output were dropped: an invocation keeps {len(run.output)}.\n".encode()
+def cut(output: bytes, dropped: int) -> bytes:
+    """Output, and that so many bytes beyond the limit were dropped."""
+    if not dropped:
+        return output
+    # At least: what a program still writes when it is killed is not counted for ever.
+    return _ended(output) + f"[microlam] at least {dropped} more bytes of output were dropped: an invocation keeps {len(output)}.\n".encode()
 
 
 def _ended(output: bytes) -> bytes:

@@ -84,7 +84,7 @@ class Processes:
         self._workers: dict[Worker, Pool] = {}
         self._granted = 0                                   # places of workers that are about to start
         self._dying: set[Worker] = set()
-        self._blanks = Blanks(self._scratch)                # started ahead, for workers that are expected
+        self._blanks = Blanks(self._scratch, log_limit)                # started ahead, for workers that are expected
         self._waiting: deque[Waiting] = deque()
         self._zygotes = Zygotes(self._base, self._before_a_zygote)
         self._supervisor = Supervisor(self._workers.keys())
@@ -307,7 +307,7 @@ class Processes:
         version, blank = pool.version, self._blank(zygote, fresh=pool.fresh)
         attached = f"{blank.folder}.attached" if self._is_debugged(version) else ""
         place = Place(number=blank.number, folder=blank.folder, log_stream=new_log_stream(version), attached=attached)
-        worker = Worker(version, place, zygote, self, pool.pace, log_limit=self._log_limit, notice=interpreter.notice)
+        worker = Worker(version, place, zygote, self, pool.pace, notice=interpreter.notice)
         if attached:
             self._hand_over(worker)
         worker.start(self._configuration(pool, place, interpreter), blank)
@@ -426,7 +426,7 @@ class Processes:
             self._serve_waiting()
 
     def lasts(self, worker: Worker) -> None:
-        """An invocation takes longer than most: from now on its memory and its output are looked at."""
+        """An invocation takes longer than most: from now on its memory is looked at."""
         self._supervisor.lasts(worker)
 
     def _discard(self, worker: Worker) -> None:
@@ -452,8 +452,6 @@ class Processes:
             for worker in pool.idle[:]:
                 if now - worker.idle_since > self._idle and pool.spare and not worker.place.attached:
                     self._discard(worker)
-                else:
-                    worker.trim()
         self._complete()
         self._blanks.tidy()
         self._zygotes.tidy(self._idle)

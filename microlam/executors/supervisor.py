@@ -37,7 +37,7 @@ class Supervisor:
             self._hurrying = worker.loop.call_later(LATE, self._hurry)
 
     def lasts(self, worker: Worker) -> None:
-        """An invocation takes longer than most: from now on its memory and its output are looked at."""
+        """An invocation takes longer than most: from now on its memory is looked at."""
         self._long.add(worker)
         if self._sampling is None:
             self._sampling = worker.loop.call_later(SAMPLE_EVERY, self._sample)
@@ -70,14 +70,13 @@ class Supervisor:
             self._hurrying = loop.call_later(LATE, self._hurry)
 
     def _sample(self) -> None:
-        """Kill what holds more memory than its version may, and cut what writes without end."""
+        """Kill what holds more memory than its version may."""
         self._sampling = None
         loop = asyncio.get_running_loop()
         began = loop.time()
         self._long = {worker for worker in self._long if worker.busy and not worker.over}
         families = memory.families(worker.pid for worker in self._long if worker.pid)
         for worker in self._long:
-            worker.trim()
             limit = worker.version.memory * MEGABYTE
             held = memory.held_by(families.get(worker.pid, ()), limit)
             worker.peak = max(worker.peak, held)

@@ -70,7 +70,7 @@ class Place:
 class Worker:
     """One process that runs one version, one invocation at a time."""
 
-    def __init__(self, version: Version, place: Place, zygote: Zygote, keeper: Keeper, pace: Pace, *, log_limit: int, notice: str = "") -> None:
+    def __init__(self, version: Version, place: Place, zygote: Zygote, keeper: Keeper, pace: Pace, *, notice: str = "") -> None:
         self.version, self.place = version, place
         self.pid = 0
         self.since = datetime.now(UTC)
@@ -81,8 +81,6 @@ class Worker:
         self.over = False               # killed or ended: nothing more is to be sent
         self.zygote, self._keeper, self.pace = zygote, keeper, pace
         self.loop = asyncio.get_running_loop()
-        self._log_limit = log_limit
-        self._log_position = self._trimmed = 0
         self._runtime = self._runtime_name = ""
         self._init: float | None = None
         self._init_output = b""
@@ -107,10 +105,11 @@ class Worker:
 
     def start(self, configuration: Mapping[str, object], blank: Blank) -> None:
         """Tell a process what it is."""
-        self._socket, self._calls, self._log = blank.socket, blank.calls, blank.log
+        self._socket, self._calls, self._output = blank.socket, blank.calls, blank.output
+        self._output.watch()        # the import may last
         self.loop.add_reader(self._socket, self._readable)
         blank.become(self)
-        text = json.dumps(configuration).encode()
+        text = json.dumps({**configuration, "mark": self._output.mark.hex()}).encode()
         frame = CONFIGURATION.pack(len(text)) + text
         # One that is exec'd reads it twice: before, for its environment, and after.
         self._send(frame + frame if blank.execs else frame)
@@ -138,7 +137,7 @@ class Worker:
     def takes_ahead(self) -> bool:
         """Whether it may be sent one more before it has replied: not with a long log, which is cut when it has nothing to do."""
         return (
-            self._ready and not self.over and not self.late and len(self._ahead) < AHEAD and not self._long and self._log_position <= self._log_limit
+            self._ready and not self.over and not self.late and len(self._ahead) < AHEAD and not self._long and not self._watched
             and not self.place.attached
         )
 
@@ -232,6 +231,8 @@ class Worker:
         """If the invocation has lasted for LONG, let it be watched from now on, and limited: most are over before anybody looks."""
         if self._ready and self._invocation is not None and not self._watched and now - self._began >= LONG:
             self._watched = True
+            self.take_back()        # or what the next one writes were read as this one's
+            self._output.watch()
             self._keeper.lasts(self)
             if not self.over:
                 self._arm(self._began + self.version.timeout, self._run_out_of_time)
@@ -312,13 +313,13 @@ class Worker:
             received = self._incoming
         start = 0
         while len(received) - start >= REPLY.size:
-            mark, kind, size, seconds, peak, end, dropped = REPLY.unpack_from(received, start)
+            mark, kind, size, seconds, peak, marks, dropped = REPLY.unpack_from(received, start)
             if mark != MARK or size > REPLY_LIMIT:
                 return False
             stop = start + REPLY.size + size
             if len(received) < stop:
                 break
-            if not self._take(kind, bytes(received[start + REPLY.size:stop]), seconds, peak, end, dropped):
+            if not self._take(kind, bytes(received[start + REPLY.size:stop]), seconds, peak, marks, dropped):
                 return False
             start = stop
         if start == len(received):
@@ -329,31 +330,30 @@ class Worker:
 
     # ---- what became of it --------------------------------------------------------------------------------------
 
-    def _take(self, kind: int, payload: bytes, seconds: float, peak: int, end: int, dropped: int) -> bool:
+    def _take(self, kind: int, payload: bytes, seconds: float, peak: int, marks: int, dropped: int) -> bool:
         """One frame; false if it makes no sense here."""
         if peak > self.peak:
             self.peak = peak
         if kind in (SUCCEEDED, FAILED) and self._ready and self._invocation is not None and not self._overdue:
-            self._reply("succeeded" if kind == SUCCEEDED else "failed", payload, seconds, end, dropped)
+            self._reply("succeeded" if kind == SUCCEEDED else "failed", payload, seconds, marks, dropped)
         elif kind == READY and not self._ready:
-            self._become_ready(payload, seconds, end)
+            self._become_ready(payload, seconds, marks, dropped)
         elif kind == UNUSABLE and not self._ready:
-            self._fail_to_start(payload, seconds, end)
+            self._fail_to_start(payload, seconds, marks, dropped)
         else:
             return self._overdue
         return True
 
-    def _reply(self, status: str, payload: bytes, seconds: float, end: int, dropped: int) -> None:
+    def _reply(self, status: str, payload: bytes, seconds: float, marks: int, dropped: int) -> None:
         """The handler's reply, after so many seconds."""
         if self._timer is not None and not self.over:      # one that is being killed has a time for that
             self._disarm()
-        output, version = b"", self.version
-        if end != self._log_position or dropped:
-            output, dropped = self._output(end, dropped)
-        if self.invocations and not dropped and version.log_format != "JSON" and self._invocation is not None:
+        version = self.version
+        output = self._output.take(marks, dropped) if marks or dropped or self._output.kept else b""
+        if self.invocations and version.log_format != "JSON" and self._invocation is not None:
             log = logs.plain_log(version, self._invocation.id, seconds, self.peak, output)
         else:
-            log = self._log_of(seconds, output=output, dropped=dropped)
+            log = self._log_of(seconds, output=output)
         self._settle(status, payload, log, seconds)
         self.pace.seconds += (seconds - self.pace.seconds) * NEWEST
         if self._ahead:
@@ -368,11 +368,12 @@ class Worker:
         self._begin()
         place.begun()
 
-    def _become_ready(self, runtime: bytes, seconds: float, end: int) -> None:
+    def _become_ready(self, runtime: bytes, seconds: float, marks: int, dropped: int) -> None:
         self._ready = True
         self._runtime, self._init = runtime.decode(), seconds
         self._runtime_name = f"Python {self._runtime}"
-        self._init_output, _ = self._output(end, 0)
+        self._init_output = self._output.take(marks, dropped)
+        self._output.unwatch()
         self._disarm()      # the import's time ends here, before a waiting invocation's begins
         if self._invocation is not None:
             self._begin()
@@ -383,10 +384,10 @@ class Worker:
         if not self.over:
             self._keeper.freed(self)
 
-    def _fail_to_start(self, payload: bytes, seconds: float, end: int) -> None:
+    def _fail_to_start(self, payload: bytes, seconds: float, marks: int, dropped: int) -> None:
         error = json.loads(payload)
         error["requestId"] = self._invocation.id if self._invocation else new_id()
-        self._init_output, _ = self._output(end, 0)
+        self._init_output = self._output.take(marks, dropped)
         self._settle("failed", json.dumps(error).encode(), self._log_of(0.0, init_failed=seconds, error=error["errorType"]), 0.0)
         self.kill()
 
@@ -414,7 +415,7 @@ class Worker:
         self.loop.remove_writer(self._socket)
         self._socket.close()
         self._calls.close()
-        os.close(self._log)
+        self._output.close()
         self._keeper.ended(self)
 
     def _give_up(self, status: int | None) -> None:
@@ -424,7 +425,7 @@ class Worker:
                 self._waiter.set_result(None)
             return
         id = self._invocation.id if self._invocation else new_id()
-        output, dropped = self._output(os.fstat(self._log).st_size, 0)
+        output = self._output.rest()
         if not self._ready:
             self._init_output, output = output, b""
         if self._overdue:
@@ -434,22 +435,24 @@ class Worker:
         else:
             error, sentence = "Runtime.ExitError", logs.exit_sentence(id, status)
             how, duration = "crashed", self.loop.time() - self._began
-        log = self._log_of(duration, output=output, dropped=dropped, error=error, sentence=sentence)
+        log = self._log_of(duration, output=output, error=error, sentence=sentence)
         self._settle(how, logs.platform_error(error, sentence), log, duration)
 
     def _log_of(
-        self, duration: float, *, output: bytes = b"", dropped: int = 0, init_failed: float | None = None, error: str = "", sentence: str = "",
+        self, duration: float, *, output: bytes = b"", init_failed: float | None = None, error: str = "", sentence: str = "",
     ) -> bytes:
         """All that is to be told of an invocation."""
         return logs.log_of(logs.Run(
             version=self.version, id=self._invocation.id if self._invocation is not None else "", duration=duration, memory=self.peak, output=output,
-            dropped=dropped, first=self.invocations == 0, runtime=self._runtime, init=self._init if self._cold else None,
+            first=self.invocations == 0, runtime=self._runtime, init=self._init if self._cold else None,
             init_output=self._notice + self._init_output, init_failed=init_failed, error=error, sentence=sentence,
         ))
 
     def _settle(self, status: str, payload: bytes, log: bytes, duration: float) -> None:
         """Give whoever waits the outcome."""
         waiter, cold = self._waiter, self._cold
+        if self._watched:
+            self._output.unwatch()
         outcome = Outcome(
             status=status, payload=payload, version=self.version.number, logs=log, started_at=self._began_at, duration=duration,
             init=self._init if cold else None, cold=cold, memory=self.peak, log_stream=self.place.log_stream, runtime=self._runtime_name,
@@ -462,31 +465,6 @@ class Worker:
             waiter.set_result(outcome)
         if self._warmed is not None and not self._warmed.done():
             self._warmed.set_result(outcome)
-
-    # ---- output -------------------------------------------------------------------------------------------------
-
-    def _output(self, end: int, dropped: int) -> tuple[bytes, int]:
-        """The log's new part, as far as the limit goes, and how many bytes went beyond it."""
-        start = self._log_position
-        if end == start:
-            return b"", dropped
-        if end < start:         # a program opened /dev/stdout and cut it off
-            start = 0
-        output = os.pread(self._log, min(end - start, self._log_limit), start)
-        dropped += self._trimmed + end - start - len(output)
-        self._log_position, self._trimmed = end, 0
-        if end > self._log_limit and not self._ahead:       # it may already write again for what it was sent ahead
-            os.ftruncate(self._log, 0)
-            self._log_position = 0
-        return output, dropped
-
-    def trim(self) -> None:
-        """Keep the log from growing without end while something writes to it."""
-        size = os.fstat(self._log).st_size
-        kept = self._log_position + self._log_limit * (1 + len(self._ahead))     # they may all have replied since we last read
-        if size > kept:
-            os.ftruncate(self._log, kept)
-            self._trimmed += size - kept
 
 
 def _frame(invocation: Invocation) -> tuple[bytes, bytes]:

@@ -57,11 +57,10 @@ class Zygote:
     def pid(self) -> int:
         return self._process.pid
 
-    def start(self, number: int, child: Child, link: socket.socket, calls: int, log: int, *, fresh: bool) -> None:
-        """Have a process started that speaks over `link`, is called by `calls` and writes into `log`; forked, or exec'd."""
+    def start(self, number: int, child: Child, link: socket.socket, calls: int, output: int, *, fresh: bool) -> None:
+        """Have a process started that speaks over `link`, is called by `calls` and writes into `output`; forked, or exec'd."""
         self.workers[number] = child
-        # Our copy of its end of the socket is closed once the order is sent.
-        self._order(EXEC if fresh else FORK, number, (link.detach(), calls, log))
+        self._order(EXEC if fresh else FORK, number, (link.detach(), calls, output))
 
     def kill(self, number: int) -> None:
         """Have a worker killed, with everything below it."""
@@ -84,8 +83,7 @@ class Zygote:
             except OSError:
                 pass    # it is gone, which the next read tells
             self._outgoing.popleft()
-            if descriptors:
-                os.close(descriptors[0])
+            _close(descriptors)
         if self.alive:
             self._loop.remove_writer(self._socket)
 
@@ -137,8 +135,7 @@ class Zygote:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         for _, descriptors in self._outgoing:
-            if descriptors:
-                os.close(descriptors[0])
+            _close(descriptors)
         self._outgoing.clear()
         self._socket.close()
         if not self.ready.done():
@@ -207,6 +204,12 @@ class Zygotes:
         for zygote in zygotes:
             zygote.dismiss()
         await asyncio.gather(*(asyncio.to_thread(zygote.wait, LAST_WAIT) for zygote in zygotes))
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    """Close our copies of a worker's ends, once they are sent. Those of its calls stay: what it does not read is taken back."""
+    for descriptor in descriptors[0:3:2]:
+        os.close(descriptor)
 
 
 def _start(

@@ -7,12 +7,12 @@ REQUEST = Struct("<II")             # bytes of head, bytes of payload
 BLOCK = 4096                        # bytes; most events fit
 CONFIGURATION = Struct("<I")        # bytes of JSON
 
-# Worker to server: mark, kind, bytes of payload, seconds, most resident bytes, where the log ends, bytes of output that were dropped.
-REPLY = Struct("<IBIdQQQ")
+# Worker to server: mark, kind, bytes of payload, seconds, most resident bytes, marks in its output, bytes of that that were dropped.
+REPLY = Struct("<IBIdQBQ")
 MARK = 0x6D6C616D                   # a handler may find the socket and write into it: garbage is told from frames by this
 READY, UNUSABLE, SUCCEEDED, FAILED = 1, 2, 3, 4
 
-# Server to zygote: what to do, with which worker; FORK and EXEC bring three descriptors: the worker's link, its calls, its log.
+# Server to zygote: what to do, with which worker; FORK and EXEC bring three descriptors: the worker's link, its calls, its output.
 ORDER = Struct("<BI")
 FORK, EXEC, KILL = 1, 2, 3
 

@@ -1,7 +1,7 @@
 """One worker: one process, which imports one handler and runs one invocation after the other, until it is ended.
 
 It is forked by a zygote (or exec'd, where the environment must be there from the start) and holds four descriptors: its link to the
-server, the socket that its calls come by, its log, and /dev/null.
+server, the socket that its calls come by, the pipe that it writes to, and /dev/null.
 """
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:       # importing typing would cost every worker memory
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+# How many bytes wait in a pipe, which only Linux tells whoever writes them; elsewhere there is always a mark.
+FIONREAD = 0x541B if sys.platform == "linux" else 0
+NOTHING = bytes(4)
 OWN_DESCRIPTORS = 100   # from here on, away from the numbers that programs close blindly
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -125,7 +128,7 @@ class Worker:
         """Take in all that it is told about itself."""
         self.configuration = configuration
         self.timeout, self.log_format, self.pid = configuration["timeout"], configuration["log_format"], os.getpid()
-        self.log.open(log, configuration["log_limit"])
+        self.log.open(log, configuration["log_limit"], bytes.fromhex(configuration["mark"]))
         self.context = context_of(configuration["context"], self.log.print)
 
     def work(self, begun: float) -> NoReturn:
@@ -140,7 +143,7 @@ class Worker:
             leave(error)
         except BaseException as error:
             described = error_of(error, "")
-            self.log.print(error_line(described, self.log_format))
+            self.log.say(error_line(described, self.log_format))
             self.send(UNUSABLE, time.perf_counter() - begun, dump_error(described))
             os._exit(1)
         self.send(READY, time.perf_counter() - begun, "{}.{}.{}".format(*sys.version_info).encode())
@@ -201,7 +204,7 @@ class Worker:
         except SystemExit:
             raise
         except BaseException as error:
-            return fail(error, request_id, self.log_format, self.log.print)
+            return fail(error, request_id, self.log_format, self.log.say)
 
     def next_request(self) -> tuple[bytes, bytes]:
         # The next one may be there already: the server takes back what we do not read in time.
@@ -272,32 +275,46 @@ class Coroutines:
 # ---- output ----------------------------------------------------------------------------------------------------------
 
 class Log:
-    """The worker's log: a file that the server reads, at most `limit` bytes of it an invocation."""
+    """The worker's log: a pipe that the server reads, at most `limit` bytes of it an invocation, and a mark after each that has written."""
 
     def __init__(self) -> None:
-        self.open(-1, 0)
+        self.open(-1, 0, b"")
 
-    def open(self, descriptor: int, limit: int) -> None:
-        self._descriptor, self._limit = descriptor, limit
+    def open(self, descriptor: int, limit: int, mark: bytes) -> None:
+        self._descriptor, self._limit, self._mark = descriptor, limit, mark
         self.begin()
 
     def begin(self) -> None:
-        self._room, self.dropped = self._limit, 0
+        self._room, self.dropped, self._marks = self._limit, 0, 0
 
     def write(self, data: bytes) -> None:
         if len(data) > self._room:
             self.dropped += len(data) - self._room
             data = data[:self._room]
         self._room -= len(data)
-        if data:
-            os.write(self._descriptor, data)
+        self._put(data)
 
     def print(self, text: str) -> None:
         self.write(text.encode("utf-8", "backslashreplace"))
 
+    def say(self, text: str) -> None:
+        """Print how it failed, however much has been printed before."""
+        self._put(self._mark + text.encode("utf-8", "backslashreplace")[:self._limit])
+        self._marks += 1
+
     def end(self) -> int:
-        """How far the log has got, with what sub-processes wrote; everybody appends, so the position itself is nobody's."""
-        return os.lseek(self._descriptor, 0, os.SEEK_END)
+        """Set a mark behind what was written, by sub-processes too, and tell how many there are; none where the server has read all."""
+        if self._marks or not FIONREAD or fcntl.ioctl(self._descriptor, FIONREAD, NOTHING) != NOTHING:
+            self._put(self._mark)
+            self._marks += 1
+        return self._marks
+
+    def _put(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data):]
+            except BlockingIOError:     # the handler has made its descriptors so, and ours with them
+                select.select([], [self._descriptor], [])
 
     def stream(self, number: int, name: str) -> io.TextIOWrapper:
         """A text stream for sys.stdout or sys.stderr: each write is in the file when it returns, so a crash loses none."""
