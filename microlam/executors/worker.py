@@ -229,13 +229,17 @@ class Worker:
 
     def look(self, now: float) -> None:
         """If the invocation has lasted for LONG, let it be watched from now on, and limited: most are over before anybody looks."""
-        if self._ready and self._invocation is not None and not self._watched and now - self._began >= LONG:
+        if self._lasts(now):
+            self.catch_up()         # or what the next one writes might be read as this one's
+        if self._lasts(now):
             self._watched = True
-            self.take_back()        # or what the next one writes were read as this one's
             self._output.watch()
             self._keeper.lasts(self)
             if not self.over:
                 self._arm(self._began + self.version.timeout, self._run_out_of_time)
+
+    def _lasts(self, now: float) -> bool:
+        return self._ready and self._invocation is not None and not self._watched and now - self._began >= LONG
 
     def _run_out_of_time(self) -> None:
         if self.place.attached and self._is_held():

@@ -218,9 +218,9 @@ class Worker:
         return received[REQUEST.size:REQUEST.size + head], received[REQUEST.size + head:end]
 
     def send(self, kind: int, seconds: float, payload: bytes) -> None:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+        peak, marks = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT, self.log.end(imported=kind in (READY, UNUSABLE))
         try:
-            self.link.sendall(REPLY.pack(MARK, kind, len(payload), seconds, peak, self.log.end(), self.log.dropped) + payload)
+            self.link.sendall(REPLY.pack(MARK, kind, len(payload), seconds, peak, marks, self.log.dropped) + payload)
         except OSError:
             os._exit(1)     # the handler closed our socket, or the server is gone
 
@@ -302,9 +302,12 @@ class Log:
         self._put(self._mark + text.encode("utf-8", "backslashreplace")[:self._limit])
         self._marks += 1
 
-    def end(self) -> int:
-        """Set a mark behind what was written, by sub-processes too, and tell how many there are; none where the server has read all."""
-        if self._marks or not FIONREAD or fcntl.ioctl(self._descriptor, FIONREAD, NOTHING) != NOTHING:
+    def end(self, *, imported: bool = False) -> int:
+        """Set a mark behind what was written, by sub-processes too, and tell how many there are; none where the server has read all.
+
+        Behind an import there is always one: the server is still reading while the first invocation writes.
+        """
+        if imported or self._marks or not FIONREAD or fcntl.ioctl(self._descriptor, FIONREAD, NOTHING) != NOTHING:
             self._put(self._mark)
             self._marks += 1
         return self._marks
