@@ -217,6 +217,17 @@ async def test_a_handler_that_cannot_be_imported_says_why_in_awss_words(lab: Lab
     assert (await lab.run(version)).error["errorType"] == kind, "each time anew"  # type: ignore[index]
 
 
+async def test_a_traceback_of_an_import_shows_nothing_of_the_runtime(lab: Lab) -> None:
+    version = lab.function({"hello.py": "import helper", "helper.py": "1 / 0"})
+    outcome = await lab.run(version)
+    assert outcome.error is not None
+    trace: Any = outcome.error["stackTrace"]
+    assert not [frame for frame in trace if "microlam/executors" in frame]
+    assert [frame for frame in trace if version.root in frame] == [
+        f'  File "{version.root}/hello.py", line 1, in <module>\n    import helper\n', f'  File "{version.root}/helper.py", line 1, in <module>\n    1 / 0\n',
+    ]
+
+
 async def test_a_syntax_error_shows_where(lab: Lab) -> None:
     version = lab.function("x = 1\ndef handler(:\n")
     outcome = await lab.run(version)
@@ -409,6 +420,25 @@ async def test_logging_looks_as_on_lambda(lab: Lab) -> None:
     """), id="the-id")
     assert len(output(outcome)) == 1
     assert re.fullmatch(r"\[WARNING\]\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ\tthe-id\tcareful 1", output(outcome)[0])
+
+
+async def test_each_record_begins_its_own_line(lab: Lab) -> None:
+    outcome = await lab.run(lab.function("""
+        import logging
+        def handler(event, context):
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                logging.exception("failed")
+            logging.warning("where", stack_info=True)
+            context.log("one")
+            context.log("two\\n")
+            logging.warning("last")
+    """))
+    told = output(outcome)
+    assert [line.split("\t")[-1] for line in told if line.startswith("[")] == ["failed", "where", "last"]
+    assert told[-3:-1] == ["one", "two"]
+    assert "ZeroDivisionError: division by zero" in told
 
 
 async def test_logs_may_be_json(lab: Lab) -> None:

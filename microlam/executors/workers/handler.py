@@ -106,8 +106,8 @@ class LambdaContext:
         return max(0, int((self._deadline - time.monotonic()) * 1000))
 
     def log(self, message: object) -> None:
-        """Write to the function's log; no end of line is added."""
-        type(self).write(str(message))
+        """Write to the function's log; the next record begins its own line."""
+        type(self).write(whole_line(str(message)))
 
     def __repr__(self) -> str:
         names = ("aws_request_id", "log_group_name", "log_stream_name", "function_name", "memory_limit_in_mb", "function_version",
@@ -214,12 +214,9 @@ def message_of(error: BaseException) -> str:
 
 
 def stack_of(error: BaseException) -> list[str]:
-    """The lines of a traceback, without the runtime's own frames at its top."""
+    """The lines of a traceback, without the runtime's own frames: at its top, and where the handler's modules import one another."""
     frames = [(frame.filename, frame.lineno or 0, frame.name, frame.line) for frame in traceback.extract_tb(error.__traceback__)]
-    own = 0
-    while own < len(frames) and os.path.dirname(frames[own][0]) in OWN_FOLDERS:
-        own += 1
-    return traceback.format_list(frames[own:])
+    return traceback.format_list([frame for frame in frames if os.path.dirname(frame[0]) not in OWN_FOLDERS])
 
 
 def dump_error(error: dict[str, Any]) -> bytes:
@@ -260,6 +257,11 @@ def fail(error: BaseException, request_id: str, log_format: str, write: Callable
 
 # ---- logging ---------------------------------------------------------------------------------------------------------
 
+def whole_line(text: str) -> str:
+    """On AWS each record is an event of its own; here the end of its line tells it from the next."""
+    return text if text.endswith("\n") else text + "\n"
+
+
 class LambdaLoggerHandler(logging.Handler):
     """The handler that Lambda's root logger has from the start."""
 
@@ -284,6 +286,10 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n", "%Y-%m-%dT%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        # A traceback or a stack comes behind the message and its end of line.
+        return whole_line(super().format(record))
 
 
 _RECORD_FIELDS = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"aws_request_id", "tenant_id", "message", "asctime", "taskName"}
