@@ -1125,6 +1125,38 @@ async def test_over_its_memory_a_worker_is_killed(processes: Lab, code: str) -> 
     assert (await processes.run(version, 1)).value == 1
 
 
+async def test_what_short_invocations_keep_counts_too(processes: Lab) -> None:
+    version = processes.function("kept = []\ndef handler(event, context):\n    kept.append(b'x' * (8 << 20))\n    return len(kept)")
+    outcomes = [await processes.run(version) for _ in range(60)]
+    # As a rule all reply; one that a busy machine made last may be ended while it runs.
+    assert {outcome.status for outcome in outcomes} <= {"succeeded", "crashed"}
+    assert max(outcome.memory for outcome in outcomes) < 150 << 20
+    assert sum(outcome.cold for outcome in outcomes) > 2
+
+
+@pytest.mark.parametrize("start", ["multiprocessing.get_context('fork').Process(target=grow)", "threading.Thread(target=grow)"])
+async def test_what_goes_on_after_the_reply_is_held_to_the_memory_too(processes: Lab, start: str) -> None:
+    version = processes.function(f"""
+        import multiprocessing, os, threading
+        gate, kept = multiprocessing.Event(), []
+        def grow():
+            gate.wait()
+            kept.append(bytearray(300_000_000))
+            threading.Event().wait()
+        def handler(event, context):
+            if event == "go":
+                gate.set()
+            else:
+                {start}.start()
+            return os.getpid()
+    """)
+    pid: Any = (await processes.run(version)).value
+    assert (await processes.run(version, "go")).value == pid
+    await until(lambda: not lives(pid), "for the worker to end")
+    after = await processes.run(version)
+    assert (after.ok, after.cold) == (True, True)
+
+
 @pytest.mark.skipif(find_groups() is None, reason="no control groups can be made here: root may, or a service that has one delegated")
 async def test_the_kernel_holds_a_worker_to_its_memory(processes: Lab) -> None:
     groups = find_groups()

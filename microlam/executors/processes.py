@@ -395,6 +395,9 @@ class Processes:
         if pool.retired or (worker.place.attached and worker is not self._debugged):
             self._discard(worker)
             return
+        if worker.peak > worker.unweighed and self._supervisor.exceeds(worker):
+            self._drop(worker)      # it has replied: the next one starts cold
+            return
         if worker.invocations == 1:
             worker.loop.call_later(SPARE_AFTER, self._start_ahead, worker.zygote, min(SPARE_FOR, self._idle))
         worker.idle_since = worker.loop.time()
@@ -452,6 +455,7 @@ class Processes:
             for worker in pool.idle[:]:
                 if now - worker.idle_since > self._idle and pool.spare and not worker.place.attached:
                     self._discard(worker)
+        self._supervisor.check()
         self._complete()
         self._blanks.tidy()
         self._zygotes.tidy(self._idle)

@@ -1,11 +1,12 @@
 """What is looked at while invocations run: which of them last, how much memory these hold, and whether others wait behind them.
 
-One timer does for all workers: to set and cancel one for each invocation would cost more than all else that is done for a short one.
+What short ones leave behind, and what goes on after a reply, is looked at too, less often. One timer does for all workers: to set and cancel one
+for each invocation would cost more than all else that is done for a short one.
 """
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from microlam.executors import memory
 from microlam.executors.lasting import LONG
@@ -13,6 +14,7 @@ from microlam.executors.worker import LATE, Worker
 
 SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
 SAMPLE_SHARE = 20       # of the time, at most one part in so many is spent on that
+CHECK_SHARE = 100       # likewise, on the memory of all others
 MEGABYTE = 1 << 20
 
 
@@ -25,6 +27,7 @@ class Supervisor:
         self._looking: asyncio.TimerHandle | None = None
         self._hurrying: asyncio.TimerHandle | None = None
         self._sampling: asyncio.TimerHandle | None = None
+        self._check_from = 0.0          # the loop's time
 
     def invoked(self, worker: Worker) -> None:
         """A worker is about to run something: look whether it lasts."""
@@ -41,6 +44,19 @@ class Supervisor:
         self._long.add(worker)
         if self._sampling is None:
             self._sampling = worker.loop.call_later(SAMPLE_EVERY, self._sample)
+
+    def check(self) -> None:
+        """Kill what holds too much memory though nothing in it lasts: what short invocations have kept, and what goes on after a reply."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if began < self._check_from:
+            return
+        self._hold([worker for worker in self._workers if worker not in self._long and worker.pid and not worker.over])
+        self._check_from = loop.time() + CHECK_SHARE * (loop.time() - began)
+
+    def exceeds(self, worker: Worker) -> bool:
+        """Whether a worker that has held more memory than its version may does so now."""
+        return any(self._weigh(worker, family) for family in memory.families([worker.pid] if worker.pid else ()).values())
 
     def ended(self, worker: Worker) -> None:
         """A worker's process is gone."""
@@ -75,14 +91,26 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         began = loop.time()
         self._long = {worker for worker in self._long if worker.busy and not worker.over}
-        families = memory.families(worker.pid for worker in self._long if worker.pid)
-        for worker in self._long:
-            limit = worker.version.memory * MEGABYTE
-            held = memory.held_by(families.get(worker.pid, ()), limit)
-            worker.peak = max(worker.peak, held)
-            if worker.place.attached:
-                continue
-            if held > limit or (worker.group is not None and worker.group.overrun()):
-                worker.kill()
+        self._hold(self._long)
         if self._long:
             self._sampling = loop.call_later(max(SAMPLE_EVERY, SAMPLE_SHARE * (loop.time() - began)), self._sample)
+
+    def _hold(self, workers: Collection[Worker]) -> None:
+        """Kill those of them that hold more memory than their versions may."""
+        families = memory.families(worker.pid for worker in workers if worker.pid)
+        for worker in workers:
+            if self._weigh(worker, families.get(worker.pid, ())) or self._overran(worker):
+                worker.kill()
+
+    @staticmethod
+    def _weigh(worker: Worker, family: Iterable[int]) -> bool:
+        """Take note of what a worker and all below it hold; whether that is more than its version may."""
+        limit = worker.version.memory * MEGABYTE
+        held = memory.held_by(family, limit)
+        worker.peak = max(worker.peak, held)
+        worker.unweighed = max(worker.peak + MEGABYTE, limit)
+        return held > limit and not worker.place.attached       # a debugger takes more than most functions
+
+    @staticmethod
+    def _overran(worker: Worker) -> bool:
+        return worker.group is not None and not worker.place.attached and worker.group.overrun()

@@ -77,6 +77,7 @@ class Worker:
         self.idle_since = 0.0
         self.invocations = 0
         self.peak = 0                   # most resident bytes
+        self.unweighed = version.memory << 20   # a peak up to which nobody need look what it still holds
         self.group: Group | None = None # that the kernel holds its memory to, where it does
         self.over = False               # killed or ended: nothing more is to be sent
         self.zygote, self._keeper, self.pace = zygote, keeper, pace
