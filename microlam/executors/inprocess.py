@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -25,7 +26,7 @@ from microlam.executors import Credentials, ExecutorStatistics, WorkerStatistics
 from microlam.executors.capture import Output, capture, current
 from microlam.executors.context import apart
 from microlam.executors.environment import context_of, environment_of, new_log_stream
-from microlam.executors.lasting import Call, Lasting
+from microlam.executors.lasting import INIT_TIMEOUT, Call, Lasting
 from microlam.executors.namespaces import Namespace
 from microlam.executors.threads import Settled, Threads
 from microlam.executors.workers import handler as runtime
@@ -34,6 +35,7 @@ from microlam.executors.workers.python import RSS_UNIT
 from microlam.model import Invocation, Outcome, Version, new_id
 
 Handler = Callable[..., object]
+Ending = tuple[str, bytes, str, str]    # status and payload; the platform's error and sentence, if it ended badly
 _numbers = itertools.count(1)
 PYTHON = platform.python_version()
 RUNTIME = f"Python {PYTHON}"
@@ -59,10 +61,10 @@ class Loaded:
 
 
 class NotLoaded(Exception):
-    """The import failed, and so does the invocation that wanted it."""
+    """The import failed, or took too long (then there is no error), and so does the invocation that wanted it."""
 
-    def __init__(self, error: dict[str, object], output: Output, seconds: float) -> None:
-        super().__init__(error["errorMessage"])
+    def __init__(self, error: BaseException | None, output: Output, seconds: float) -> None:
+        super().__init__()
         self.error, self.output, self.seconds = error, output, seconds
 
 
@@ -123,12 +125,14 @@ class Limit:
 class InProcess:
     """Runs versions in the host's process; imported handlers have the environment variables that a worker of their own would have."""
 
-    def __init__(self, *, endpoint_url: str = "", credentials: Credentials | None = None, log_limit: int = 1 << 20) -> None:
-        self._endpoint_url, self._log_limit = endpoint_url, log_limit
+    def __init__(
+        self, *, endpoint_url: str = "", credentials: Credentials | None = None, log_limit: int = 1 << 20, init_timeout: float = INIT_TIMEOUT,
+    ) -> None:
+        self._endpoint_url, self._log_limit, self._init_timeout = endpoint_url, log_limit, init_timeout
         self._credentials = credentials or Credentials(secret_key="", session_token="")
         self._registered: dict[str, Handler] = {}
         self._loaded: dict[str, Loaded] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()     # of imports that are under way
         self._leaving: dict[Loaded, asyncio.Event] = {}
         self._threads = Threads()
         self._lasting = Lasting()
@@ -188,7 +192,6 @@ class InProcess:
     async def retire(self, version: Version) -> None:
         """Let what runs finish, then forget the version's modules."""
         loaded = self._loaded.pop(version.key, None)
-        self._locks.pop(version.key, None)
         self._registered.pop(version.key, None)
         if loaded is None:
             return
@@ -227,31 +230,42 @@ class InProcess:
     # ---- importing ----------------------------------------------------------------------------------------------
 
     async def _load(self, version: Version) -> tuple[Loaded, bool]:
-        """The version's handler, and whether it had to be imported."""
-        async with self._locks.setdefault(version.key, asyncio.Lock()):
-            loaded = self._loaded.get(version.key)
-            if loaded is not None:
-                return loaded, False
-            loaded = await self._import(version)
-            self._loaded[version.key] = loaded
-            return loaded, True
+        """The version's handler, and whether it had to be imported. Nobody waits for it longer than an import may take, whoever began it."""
+        output, seconds = Output("", self._log_limit), max(self._init_timeout, version.timeout)
+        limit = Limit(asyncio.get_running_loop(), seconds)
+        output.stopped = limit.forget
+        limit.watch()
+        try:
+            async with self._locks.setdefault(version.key, asyncio.Lock()):
+                loaded = self._loaded.get(version.key)
+                if loaded is not None:
+                    return loaded, False
+                loaded = self._loaded[version.key] = await self._import(version, output)
+                return loaded, True
+        except asyncio.CancelledError:
+            if limit.is_callers_wish():
+                raise
+            raise NotLoaded(None, output, seconds) from None
+        finally:
+            limit.end()
 
-    async def _import(self, version: Version) -> Loaded:
+    async def _import(self, version: Version, output: Output) -> Loaded:
         began, log_stream = time.perf_counter(), new_log_stream(version)
         namespace, own = None, None
-        output = Output("", self._log_limit)
         call: Handler
         if version.key in self._registered:
             call = self._registered[version.key]
         else:
             namespace = Namespace(f"_microlam_{next(_numbers)}", [version.root, *version.path], version.source)
             own = self._variables(version, log_stream)
-            found, error = await self._find(version, namespace, output, own)
+            try:
+                found, error = await self._find(version, namespace, output, own)
+            except BaseException:       # cancelled: its thread goes on alone, with nothing to import from
+                namespace.close()
+                raise
             if found is None:
                 namespace.close()
-                described = runtime.error_of(error or TypeError("the handler is None"), "")
-                output.say(runtime.error_line(described, version.log_format))
-                raise NotLoaded(described, output, time.perf_counter() - began)
+                raise NotLoaded(error or TypeError("the handler is None"), output, time.perf_counter() - began)
             call = found
         return Loaded(
             version=version, call=call, make_context=runtime.context_of(context_of(version, log_stream), print_to_log), namespace=namespace,
@@ -300,8 +314,8 @@ class InProcess:
             memory=memory, log_stream=loaded.log_stream, runtime=RUNTIME,
         )
 
-    async def _attempt(self, loaded: Loaded, invocation: Invocation, output: Output) -> tuple[str, bytes, str, str]:
-        """Call the handler; status and payload, and what the platform has to say if it ended badly."""
+    async def _attempt(self, loaded: Loaded, invocation: Invocation, output: Output) -> Ending:
+        """Call the handler."""
         version, loop = loaded.version, asyncio.get_running_loop()
         self._hold_output(loop)
         limit = Limit(loop, version.timeout)
@@ -331,8 +345,7 @@ class InProcess:
             limit.end()
             variables.current.reset(seen)
             current.reset(token)
-        sentence = logs.timeout_sentence(invocation.id, version.timeout)
-        return "timed_out", logs.platform_error("Sandbox.Timedout", sentence), "Sandbox.Timedout", sentence
+        return timed_out(invocation.id, version.timeout)
 
     async def _on_thread(self, call: Handler, event: object, context: object) -> object:
         result, error = await self._threads.run(lambda: call(event, context))
@@ -341,10 +354,9 @@ class InProcess:
         return await apart(result) if isinstance(result, Awaitable) else result
 
     @staticmethod
-    def _raised(loaded: Loaded, invocation: Invocation, output: Output, error: BaseException) -> tuple[str, bytes, str, str]:
-        if isinstance(error, SystemExit):
-            sentence = logs.exit_sentence(invocation.id, exit_status(error))
-            return "crashed", logs.platform_error("Runtime.ExitError", sentence), "Runtime.ExitError", sentence
+    def _raised(loaded: Loaded, invocation: Invocation, output: Output, error: BaseException) -> Ending:
+        if not isinstance(error, Exception):
+            return exited(invocation.id, error, output)
         _, payload = runtime.fail(error, invocation.id, loaded.version.log_format, output.say)
         return "failed", payload, "", ""
 
@@ -378,22 +390,39 @@ def print_to_log(text: str) -> None:
 
 def unusable(version: Version, failure: NotLoaded, id: str) -> Outcome:
     """The outcome of an invocation whose handler cannot be imported."""
-    error = {**failure.error, "requestId": id}
+    how, payload, error, sentence = ending_of(version, failure, id)
+    duration = 0.0 if how == "failed" else failure.seconds
     return Outcome(
-        status="failed", payload=json.dumps(error).encode(), version=version.number, started_at=datetime.now(UTC), cold=True, memory=peak(),
-        runtime=RUNTIME,
+        status=how, payload=payload, version=version.number, started_at=datetime.now(UTC), duration=duration, cold=True, memory=peak(), runtime=RUNTIME,
         logs=logs.log_of(logs.Run(
-            version=version, id=id, duration=0.0, memory=peak(), first=True, runtime=PYTHON, init_output=failure.output.bytes(),
-            init_failed=failure.seconds, error=str(error["errorType"]),
+            version=version, id=id, duration=duration, memory=peak(), first=True, runtime=PYTHON, init_output=failure.output.bytes(),
+            init_failed=failure.seconds, error=error, sentence=sentence,
         )),
     )
 
 
-def exit_status(error: SystemExit) -> int:
-    """The wait status of a process that had ended so."""
-    if error.code is None:
-        return 0
-    return (error.code & 0xFF if isinstance(error.code, int) else 1) << 8
+def ending_of(version: Version, failure: NotLoaded, id: str) -> Ending:
+    """How an invocation ends whose handler cannot be imported."""
+    if failure.error is None:
+        return timed_out(id, failure.seconds, importing=True)
+    if not isinstance(failure.error, Exception):
+        return exited(id, failure.error, failure.output)
+    error = runtime.error_of(failure.error, "")
+    failure.output.say(runtime.error_line(error, version.log_format))
+    return "failed", json.dumps({**error, "requestId": id}).encode(), error["errorType"], ""
+
+
+def timed_out(id: str, seconds: float, *, importing: bool = False) -> Ending:
+    sentence = logs.timeout_sentence(id, seconds, importing=importing)
+    return "timed_out", logs.platform_error("Sandbox.Timedout", sentence), "Sandbox.Timedout", sentence
+
+
+def exited(id: str, error: BaseException, output: Output) -> Ending:
+    """A process of its own would have ended with this."""
+    words, status = runtime.last_words(error)
+    output.print(words)
+    sentence = logs.exit_sentence(id, status << 8)
+    return "crashed", logs.platform_error("Runtime.ExitError", sentence), "Runtime.ExitError", sentence
 
 
 def peak() -> int:

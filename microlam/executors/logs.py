@@ -56,7 +56,8 @@ def _text_log(run: Run) -> bytes:
     end = _report(run.version, id, run.duration, run.memory)
     first = f"INIT_START Runtime Version: {_runtime(run)}\tRuntime Version ARN: {_runtime_arn(run)}\n" if run.first else ""
     if run.init_failed is not None:
-        start = f"INIT_REPORT Init Duration: {run.init_failed * 1000:.2f} ms\tPhase: init\tStatus: error\tError Type: {run.error}\n{start}"
+        status = "timeout" if run.error == "Sandbox.Timedout" else f"error\tError Type: {run.error}"
+        start = f"INIT_REPORT Init Duration: {run.init_failed * 1000:.2f} ms\tPhase: init\tStatus: {status}\n{start}"
     if run.init is not None:
         end += f"Init Duration: {run.init * 1000:.2f} ms\t"
     sentence = ""
@@ -142,8 +143,8 @@ def exit_sentence(id: str, status: int | None) -> str:
     return f"RequestId: {id} Error: Runtime exited with error: {reason}"
 
 
-def timeout_sentence(id: str, seconds: float) -> str:
-    return f"RequestId: {id} Error: Task timed out after {seconds:.2f} seconds"
+def timeout_sentence(id: str, seconds: float, *, importing: bool = False) -> str:
+    return f"RequestId: {id} Error: Task timed out after {seconds:.2f} seconds{' of import' if importing else ''}"
 
 
 def _signal(number: int) -> str:

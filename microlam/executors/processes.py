@@ -20,6 +20,7 @@ from microlam.executors.cgroups import Holds
 from microlam.executors.debugging import Debugging
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
 from microlam.executors.interpreters import Interpreter, Interpreters
+from microlam.executors.lasting import INIT_TIMEOUT
 from microlam.executors.scratch import Scratch
 from microlam.executors.supervisor import MEGABYTE, Supervisor
 from microlam.executors.worker import Pace, Place, Worker
@@ -70,11 +71,11 @@ class Processes:
     def __init__(
         self, scratch: Path, *, base_environment: Mapping[str, str], endpoint_url: str, credentials: Credentials, limit: int = 100, idle: float = 300.0,
         log_limit: int = 1 << 20, interpreters: Interpreters | None = None, mend: Callable[[str], Awaitable[None]] | None = None,
-        debugging: Debugging | None = None,
+        debugging: Debugging | None = None, init_timeout: float = INIT_TIMEOUT,
     ) -> None:
         self._scratch = Scratch(scratch)
         self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
-        self._limit, self._idle, self._log_limit = limit, idle, log_limit
+        self._limit, self._idle, self._log_limit, self._init_timeout = limit, idle, log_limit, init_timeout
         self._mend = mend                                   # have the code in a folder be what it was, before a worker starts from it
         self._interpreters = interpreters or Interpreters()     # that knows none but the server's own
         self._debugging = debugging
@@ -307,7 +308,7 @@ class Processes:
         version, blank = pool.version, self._blank(zygote, fresh=pool.fresh)
         attached = f"{blank.folder}.attached" if self._is_debugged(version) else ""
         place = Place(number=blank.number, folder=blank.folder, log_stream=new_log_stream(version), attached=attached)
-        worker = Worker(version, place, zygote, self, pool.pace, notice=interpreter.notice)
+        worker = Worker(version, place, zygote, self, pool.pace, notice=interpreter.notice, init_timeout=self._init_timeout)
         if attached:
             self._hand_over(worker)
         worker.start(self._configuration(pool, place, interpreter), blank)

@@ -17,12 +17,11 @@ from typing import NamedTuple, Protocol
 from microlam.executors import Ahead, WorkerStatistics, logs
 from microlam.executors.blanks import Blank
 from microlam.executors.cgroups import Group
-from microlam.executors.lasting import LONG
+from microlam.executors.lasting import INIT_TIMEOUT, LONG
 from microlam.executors.workers.frames import BLOCK, CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.zygotes import Zygote
 from microlam.model import Invocation, Outcome, Version, new_id
 
-INIT_TIMEOUT = 10.0     # seconds an import may take; Lambda's
 LOOK_FOR_DEBUGGER = 0.25
 AHEAD = 16              # invocations at most that a worker has before it
 LATE = 0.003            # seconds after which they no longer wait for the one it runs
@@ -70,7 +69,9 @@ class Place:
 class Worker:
     """One process that runs one version, one invocation at a time."""
 
-    def __init__(self, version: Version, place: Place, zygote: Zygote, keeper: Keeper, pace: Pace, *, notice: str = "") -> None:
+    def __init__(
+        self, version: Version, place: Place, zygote: Zygote, keeper: Keeper, pace: Pace, *, notice: str = "", init_timeout: float = INIT_TIMEOUT,
+    ) -> None:
         self.version, self.place = version, place
         self.pid = 0
         self.since = datetime.now(UTC)
@@ -84,6 +85,7 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self._runtime = self._runtime_name = ""
         self._init: float | None = None
+        self._init_limit = max(init_timeout, version.timeout)
         self._init_output = b""
         self._notice = f"[microlam] {notice}\n".encode() if notice else b""     # stands in the worker's first log
         self._ready = self._gone = self._deaf = self._unread = self._overdue = self._held = False
@@ -115,7 +117,7 @@ class Worker:
         # One that is exec'd reads it twice: before, for its environment, and after.
         self._send(frame + frame if blank.execs else frame)
         if not self.place.attached:     # the import may be waiting for a debugger, or stand at a breakpoint
-            self._arm(self._began + max(INIT_TIMEOUT, self.version.timeout), self._run_out_of_time)
+            self._arm(self._began + self._init_limit, self._run_out_of_time)
         self._keeper.lasts(self)
 
     def invoke(self, invocation: Invocation, waiter: asyncio.Future[Outcome | None]) -> None:
@@ -434,13 +436,13 @@ class Worker:
         if not self._ready:
             self._init_output, output = output, b""
         if self._overdue:
-            limit = self.version.timeout if self._ready else max(INIT_TIMEOUT, self.version.timeout)
-            error, sentence = "Sandbox.Timedout", logs.timeout_sentence(id, limit)
+            limit = self.version.timeout if self._ready else self._init_limit
+            error, sentence = "Sandbox.Timedout", logs.timeout_sentence(id, limit, importing=not self._ready)
             how, duration = "timed_out", limit
         else:
             error, sentence = "Runtime.ExitError", logs.exit_sentence(id, status)
             how, duration = "crashed", self.loop.time() - self._began
-        log = self._log_of(duration, output=output, error=error, sentence=sentence)
+        log = self._log_of(duration, output=output, init_failed=None if self._ready else duration, error=error, sentence=sentence)
         self._settle(how, logs.platform_error(error, sentence), log, duration)
 
     def _log_of(

@@ -206,7 +206,7 @@ def error_of(error: BaseException, request_id: str) -> dict[str, Any]:
     return {"errorMessage": message_of(error), "errorType": type(error).__name__, "requestId": request_id, "stackTrace": stack_of(error)}
 
 
-def message_of(error: BaseException) -> str:
+def message_of(error: object) -> str:
     try:
         return str(error)
     except Exception:
@@ -239,6 +239,16 @@ def error_line(error: dict[str, Any], log_format: str) -> str:
             # AWS indents with no-break spaces, which its console does not fold.
             lines.append(NO_BREAK_SPACE * (len(line) - len(text)) + text)
     return "\n".join(lines) + "\n"
+
+
+def last_words(error: BaseException) -> tuple[str, int]:
+    """What the interpreter prints, and the status it exits with, when nobody catches this: AWS's runtime catches only what is an Exception."""
+    if not isinstance(error, SystemExit):
+        return "".join(["Traceback (most recent call last):\n", *stack_of(error), *traceback.format_exception_only(type(error), error)]), 1
+    code = 0 if error.code is None else error.code
+    if isinstance(code, int):
+        return "", (code if -1 << 63 <= code < 1 << 63 else -1) & 0xFF      # it says -1 to what is no C long
+    return f"{message_of(code)}\n", 1
 
 
 def finish(result: Any) -> tuple[int, bytes]:

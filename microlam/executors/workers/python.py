@@ -31,7 +31,7 @@ from importlib.machinery import (
 
 from . import system
 from .frames import BLOCK, CONFIGURATION, MARK, READY, REPLY, REQUEST, UNUSABLE
-from .handler import JsonFormatter, LambdaLoggerHandler, context_of, dump_error, error_line, error_of, fail, find_handler, finish, read_event
+from .handler import JsonFormatter, LambdaLoggerHandler, context_of, dump_error, error_line, error_of, fail, find_handler, finish, last_words, read_event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:       # importing typing would cost every worker memory
@@ -139,13 +139,13 @@ class Worker:
                 from .debugging import listen
                 self.context = listen(self.configuration["debug"], self.context)
             self.call = find_handler(self.configuration["handler"])
-        except SystemExit as error:
-            leave(error)
-        except BaseException as error:
+        except Exception as error:
             described = error_of(error, "")
             self.log.say(error_line(described, self.log_format))
             self.send(UNUSABLE, time.perf_counter() - begun, dump_error(described))
             os._exit(1)
+        except BaseException as error:
+            leave(error)
         self.send(READY, time.perf_counter() - begun, "{}.{}.{}".format(*sys.version_info).encode())
         if not select.select([self.calls], [], [], 0)[0]:
             self.write_bytecode()   # nobody waits for it yet
@@ -186,7 +186,7 @@ class Worker:
         os.environ["_X_AMZN_TRACE_ID"] = f"Root=1-{int(time.time()):08x}-{digits[-24:]};Parent={digits[-16:]};Sampled=0"
         try:
             kind, reply = self.run(request_id, arn, client_context, payload)
-        except SystemExit as error:
+        except BaseException as error:
             leave(error)
         if os.getpid() != self.pid:
             os._exit(0)     # the handler forked, and this is the child: the reply is its parent's to give
@@ -201,9 +201,7 @@ class Worker:
             if hasattr(result, "__await__"):
                 result = self.coroutines.run(result)
             return finish(result)
-        except SystemExit:
-            raise
-        except BaseException as error:
+        except Exception as error:
             return fail(error, request_id, self.log_format, self.log.say)
 
     def next_request(self) -> tuple[bytes, bytes]:
@@ -236,15 +234,13 @@ def receive_long(link: _socket.socket, size: int) -> bytearray:
     return received
 
 
-def leave(error: SystemExit) -> NoReturn:
-    """End as the interpreter would after sys.exit()."""
-    code = error.code
-    if code is not None and not isinstance(code, int):
-        print(code, file=sys.stderr)
-        code = 1
+def leave(error: BaseException) -> NoReturn:
+    """End as the interpreter would after sys.exit(), and after what nobody catches."""
+    words, status = last_words(error)
+    print(words, end="", file=sys.stderr)
     import atexit
     atexit._run_exitfuncs()
-    os._exit((code or 0) & 0xFF)
+    os._exit(status)
 
 
 class Coroutines:
