@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -546,6 +548,36 @@ async def test_output_beyond_the_limit_is_counted_and_dropped(lab: Lab) -> None:
     assert output(await lab.run(version, 1)) == ["x" * 999]
 
 
+async def test_threads_that_a_handler_starts_are_its_own(lab: Lab) -> None:
+    version = lab.function("""
+        import asyncio, logging, os, threading
+        from concurrent.futures import ThreadPoolExecutor
+        pool = ThreadPoolExecutor(1)
+        def look(way, event):
+            print(way, event, os.environ["AWS_LAMBDA_FUNCTION_NAME"], os.environ["MINE"])
+            logging.warning(way)
+        class Own(threading.Thread):
+            def __init__(self, event):
+                super().__init__()
+                self.event = event
+            def run(self):
+                look("own", self.event)
+        async def handler(event, context):
+            for thread in threading.Thread(target=look, args=("thread", event)), Own(event), threading.Timer(0, look, ("timer", event)):
+                thread.start()
+                thread.join()
+            pool.submit(look, "pool", event).result()
+            list(pool.map(look, ["map"], [event]))
+            await asyncio.get_running_loop().run_in_executor(None, look, "loop", event)
+            await asyncio.to_thread(look, "to_thread", event)
+    """, environment={"MINE": "yes"})
+    for event in (1, 2):    # the pools' threads are there already
+        outcome = await lab.run(version, event)
+        assert outcome.ok, outcome.payload
+        ways = ("thread", "own", "timer", "pool", "map", "loop", "to_thread")
+        assert [line.split("\t")[-1] for line in output(outcome)] == [line for way in ways for line in (f"{way} {event} hello yes", way)]
+
+
 async def test_output_of_invocations_at_once_is_never_mixed(lab: Lab) -> None:
     version = lab.function("""
         import logging, asyncio
@@ -697,6 +729,42 @@ async def test_within_the_host_a_handler_has_its_own_variables_and_the_host_keep
     await executor.close()
     assert os.environ is before
     assert os.environ.pop("AFTER") == "seen"
+
+
+async def test_threads_and_pools_of_the_host_stay_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hosts, loop = (threading.Thread.start, ThreadPoolExecutor.submit), asyncio.get_running_loop()
+    lab = Lab(tmp_path, InProcess())
+    version = lab.function("""
+        import asyncio
+        async def handler(event, context):
+            await asyncio.get_running_loop().run_in_executor(None, print, "the handler's")
+            await asyncio.sleep(event)
+    """, timeout=60.0)
+    with ThreadPoolExecutor(1) as pool:
+        loop.set_default_executor(pool)
+        assert output(await lab.run(version, 0)) == ["the handler's"]
+        running = asyncio.create_task(lab.run(version, 60))
+        await until(lambda: lab.executor.statistics().workers[0].busy)
+        # Its thread was started for a handler.
+        assert await loop.run_in_executor(None, os.environ.get, "AWS_LAMBDA_FUNCTION_NAME") is None
+        await loop.run_in_executor(None, print, "the host's")
+        thread = threading.Thread(target=print, args=("the host's too",))
+        thread.start()
+        thread.join()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await lab.executor.close()
+    assert capsys.readouterr().out == "the host's\nthe host's too\n"
+    assert (threading.Thread.start, ThreadPoolExecutor.submit) == hosts
+
+
+async def test_nothing_of_the_hosts_credentials_is_seen_within_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, "the host's")
+    lab = Lab(tmp_path, InProcess())
+    seen = await lab.value("import os\ndef handler(event, context): return [name for name, value in os.environ.items() if value == \"the host's\"]")
+    assert seen == []
+    await lab.executor.close()
 
 
 async def test_the_environment_is_lambdas(processes: Lab) -> None:

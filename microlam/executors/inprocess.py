@@ -23,6 +23,7 @@ from weakref import WeakValueDictionary
 import orjson
 
 from microlam.executors import Credentials, ExecutorStatistics, WorkerStatistics, logs, variables
+from microlam.executors.belonging import belonging
 from microlam.executors.capture import Output, capture, current
 from microlam.executors.context import apart
 from microlam.executors.environment import context_of, environment_of, new_log_stream
@@ -140,6 +141,7 @@ class InProcess:
         self._letting_go: asyncio.TimerHandle | None = None
         self._closed = False
         variables.enter()
+        belonging.enter()
 
     def register(self, version: Version, handler: Handler) -> None:
         """Let this callable be the version's handler, instead of one to import."""
@@ -216,6 +218,7 @@ class InProcess:
         self._threads.close()
         if not self._closed:
             self._closed = True
+            belonging.leave()
             variables.leave()
         self._lasting.close()
         if self._letting_go is not None:
@@ -288,8 +291,9 @@ class InProcess:
             version, base={"PATH": os.environ.get("PATH", os.defpath)}, credentials=self._credentials, endpoint_url=self._endpoint_url, log_stream=log_stream,
             temporary=tempfile.gettempdir(), runtime="",
         )
+        hosts = dict.fromkeys((name for name in os.environ if name.startswith("AWS_")), None)     # whoever the host is to AWS, its handlers are not
         # Programs that it starts are the host's, and so is what they import.
-        return {name: value for name, value in environment.items() if name != "PYTHONPATH" or name in version.environment}
+        return hosts | {name: value for name, value in environment.items() if name != "PYTHONPATH" or name in version.environment}
 
     # ---- running ------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,8 @@ class Threads:
 
     def _another(self) -> SimpleQueue[Work | None]:
         work: SimpleQueue[Work | None] = SimpleQueue()
-        threading.Thread(target=self._serve, args=(work,), name="microlam-handler", daemon=True).start()
+        # In no context: whoever is the first to need it, it is there for others as well.
+        contextvars.Context().run(threading.Thread(target=self._serve, args=(work,), name="microlam-handler", daemon=True).start)
         return work
 
     def _serve(self, work: SimpleQueue[Work | None]) -> None:

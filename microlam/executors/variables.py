@@ -1,7 +1,7 @@
 """Whose environment variables are they? Those of handlers inside the host's process, told apart by context.
 
 While an executor that runs such handlers lives, os.environ is ours: an invocation reads its function's variables before the host's and writes only
-its own; everybody else has the host's, as they were. Threads and programs that a handler starts have the host's too.
+its own; everybody else has the host's, as they were. Programs that a handler starts have the host's too.
 """
 from __future__ import annotations
 
