@@ -548,6 +548,25 @@ async def test_output_beyond_the_limit_is_counted_and_dropped(lab: Lab) -> None:
     assert output(await lab.run(version, 1)) == ["x" * 999]
 
 
+async def test_each_event_of_a_json_log_has_its_own_time(lab: Lab) -> None:
+    version = lab.function("""
+        import time
+        imported = time.time()
+        def handler(event, context):
+            began = time.time()
+            time.sleep(0.02)
+            return [imported, began, time.time()]
+    """, log_format="JSON")
+    assert await lab.executor.warm(version) is None
+    outcome = await lab.run(version)
+    times: Any = outcome.value
+    imported, began, ended = times
+    told = {event["type"]: datetime.fromisoformat(event["time"]).timestamp() for event in map(json.loads, lines(outcome))}
+    # They are told to the millisecond.
+    assert told["platform.initStart"] <= imported < told["platform.start"] + 0.001
+    assert told["platform.start"] <= began < ended < told["platform.report"] + 0.001
+
+
 async def test_threads_that_a_handler_starts_are_its_own(lab: Lab) -> None:
     version = lab.function("""
         import asyncio, logging, os, threading

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 from weakref import WeakValueDictionary
 
@@ -253,7 +253,7 @@ class InProcess:
             limit.end()
 
     async def _import(self, version: Version, output: Output) -> Loaded:
-        began, log_stream = time.perf_counter(), new_log_stream(version)
+        began, since, log_stream = time.perf_counter(), datetime.now(UTC), new_log_stream(version)
         namespace, own = None, None
         call: Handler
         if version.key in self._registered:
@@ -273,7 +273,7 @@ class InProcess:
         return Loaded(
             version=version, call=call, make_context=runtime.context_of(context_of(version, log_stream), print_to_log), namespace=namespace,
             variables=own, log_stream=log_stream, output=output.bytes(),
-            seconds=time.perf_counter() - began, since=datetime.now(UTC),
+            seconds=time.perf_counter() - began, since=since,
             on_loop=inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)),  # noqa: B004
         )
 
@@ -308,7 +308,7 @@ class InProcess:
         memory = peak()
         if first or cold or error or output.dropped or version.log_format == "JSON":
             log = logs.log_of(logs.Run(
-                version=version, id=id, duration=duration, memory=memory, output=output.bytes(), first=first,
+                version=version, id=id, duration=duration, memory=memory, output=output.bytes(), began=began_at, init_began=loaded.since, first=first,
                 runtime=PYTHON, init=init, init_output=loaded.output if first else b"", error=error, sentence=sentence,
             ))
         else:
@@ -399,8 +399,8 @@ def unusable(version: Version, failure: NotLoaded, id: str) -> Outcome:
     return Outcome(
         status=how, payload=payload, version=version.number, started_at=datetime.now(UTC), duration=duration, cold=True, memory=peak(), runtime=RUNTIME,
         logs=logs.log_of(logs.Run(
-            version=version, id=id, duration=duration, memory=peak(), first=True, runtime=PYTHON, init_output=failure.output.bytes(),
-            init_failed=failure.seconds, error=error, sentence=sentence,
+            version=version, id=id, duration=duration, memory=peak(), init_began=datetime.now(UTC) - timedelta(seconds=failure.seconds), first=True,
+            runtime=PYTHON, init_output=failure.output.bytes(), init_failed=failure.seconds, error=error, sentence=sentence,
         )),
     )
 

@@ -22,6 +22,8 @@ class Run:
     duration: float             # seconds
     memory: int                 # most resident bytes
     output: bytes = b""
+    began: datetime | None = None           # when the handler was called, where it was
+    init_began: datetime | None = None      # when its worker was begun
     first: bool = False         # of its worker
     runtime: str = ""           # "3.11.7", as far as it got to say so
     init: float | None = None   # seconds, where this invocation waited for the import
@@ -84,16 +86,16 @@ def _json_log(run: Run) -> bytes:
         report |= {"status": "timeout" if run.error == "Sandbox.Timedout" else "error", "errorType": run.error}
     first = {"initializationType": "on-demand", "phase": "init", "runtimeVersion": _runtime(run), "runtimeVersionArn": _runtime_arn(run)}
     return b"".join((
-        _event("initStart", first) if run.first else b"",
+        _event("initStart", first, run.init_began) if run.first else b"",
         _ended(run.init_output),
-        _event("start", {"requestId": run.id, "version": run.version.number}),
+        _event("start", {"requestId": run.id, "version": run.version.number}, run.began),
         _ended(run.output),
         _event("report", report),
     ))
 
 
-def _event(kind: str, record: dict[str, object] | dict[str, str]) -> bytes:
-    return json.dumps({"time": _stamp(), "type": f"platform.{kind}", "record": record}, separators=(",", ":")).encode() + b"\n"
+def _event(kind: str, record: dict[str, object] | dict[str, str], at: datetime | None = None) -> bytes:
+    return json.dumps({"time": _stamp(at), "type": f"platform.{kind}", "record": record}, separators=(",", ":")).encode() + b"\n"
 
 
 def cut(output: bytes, dropped: int) -> bytes:
@@ -108,8 +110,8 @@ def _ended(output: bytes) -> bytes:
     return output + b"\n" if output and not output.endswith(b"\n") else output
 
 
-def _stamp() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+def _stamp(at: datetime | None = None) -> str:
+    return f"{at or datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
 def _runtime(run: Run) -> str:

@@ -451,7 +451,8 @@ class Worker:
         """All that is to be told of an invocation."""
         return logs.log_of(logs.Run(
             version=self.version, id=self._invocation.id if self._invocation is not None else "", duration=duration, memory=self.peak, output=output,
-            first=self.invocations == 0, runtime=self._runtime, init=self._init if self._cold else None,
+            began=self._began_at if self._ready else None, init_began=self.since, first=self.invocations == 0, runtime=self._runtime,
+            init=self._init if self._cold else None,
             init_output=self._notice + self._init_output, init_failed=init_failed, error=error, sentence=sentence,
         ))
 
