@@ -863,6 +863,20 @@ async def test_boto3_and_the_decorators_can_be_imported(processes: Lab) -> None:
     assert await processes.value("import boto3, microlam\ndef handler(event, context): return callable(microlam.http)") is True
 
 
+async def test_a_temporary_folder_that_was_cleared_away_is_there_again(processes: Lab) -> None:
+    version = processes.function("""
+        import os, shutil, tempfile
+        shutil.rmtree(tempfile.gettempdir())
+        def handler(event, context):
+            with tempfile.NamedTemporaryFile() as file:
+                folder = os.path.dirname(file.name)
+            shutil.rmtree(tempfile.gettempdir())
+            return [folder == os.environ["TMPDIR"], os.getpid()]
+    """)
+    first, *later = [(await processes.run(version)).value for _ in range(3)]
+    assert later == [first, first]
+
+
 async def test_the_temporary_folder_is_the_workers_own_and_goes_with_it(processes: Lab) -> None:
     version = processes.function("""
         import os

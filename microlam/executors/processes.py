@@ -342,7 +342,7 @@ class Processes:
                 temporary=place.folder, runtime=self._scratch.runtime,
             ),
             "context": context_of(version, place.log_stream),
-            "handler": version.handler, "root": os.path.abspath(version.root), "source": version.source, "path": version.path,
+            "handler": version.handler, "root": os.path.abspath(version.root), "temporary": place.folder, "source": version.source, "path": version.path,
             "site": self._site_of(interpreter), "bytecode": pool.bytecode,
             "timeout": version.timeout, "log_format": version.log_format, "log_limit": self._log_limit,
             "debug": self._debugging.wish(version, place.attached) if self._debugging is not None and place.attached else None,

@@ -149,7 +149,10 @@ class Worker:
         self.send(READY, time.perf_counter() - begun, "{}.{}.{}".format(*sys.version_info).encode())
         if not select.select([self.calls], [], [], 0)[0]:
             self.write_bytecode()   # nobody waits for it yet
+        temporary = self.configuration["temporary"]
         while True:
+            if not os.access(temporary, os.F_OK):
+                os.makedirs(temporary, 0o700, exist_ok=True)      # a handler has cleared it away, as it would /tmp, which stays on AWS
             self.serve()
 
     def write_bytecode(self) -> None:
