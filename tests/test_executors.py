@@ -1012,6 +1012,7 @@ async def test_a_crash_is_told_with_its_reason_and_what_was_printed(processes: L
     assert "before" in lines(outcome)
     assert f"RequestId: the-id Error: Runtime exited with error: {reason}" in lines(outcome)
     assert lines(outcome)[-1].endswith("Status: error\tError Type: Runtime.ExitError")
+    assert outcome.memory > 5_000_000
 
 
 async def test_a_crash_is_known_though_a_child_keeps_the_socket_open(processes: Lab) -> None:

@@ -41,7 +41,7 @@ class Blank:
         """The process is there, and nobody has it yet."""
         self.pid = pid
 
-    def ended(self, status: int | None) -> None:
+    def ended(self, status: int | None, peak: int = 0) -> None:
         """The process has ended before anybody had it."""
         if not self.over:
             self.over = True

@@ -403,10 +403,11 @@ class Worker:
         self.pid = pid
         self._keeper.started(self)
 
-    def ended(self, status: int | None) -> None:
-        """The process has ended, with this wait status; None where nobody knows."""
+    def ended(self, status: int | None, peak: int = 0) -> None:
+        """The process has ended, with this wait status, None where nobody knows, and with so many resident bytes at most."""
         if self._gone:
             return
+        self.peak = max(self.peak, peak)
         self.over = True
         while not self._deaf and (received := self._receive()) and self._parse(received):
             pass    # what it said before it ended

@@ -30,7 +30,7 @@ class Child(Protocol):
     pid: int
 
     def started(self, pid: int) -> None: ...
-    def ended(self, status: int | None) -> None: ...
+    def ended(self, status: int | None, peak: int = 0) -> None: ...
 
 
 class Zygote:
@@ -99,7 +99,7 @@ class Zygote:
             return
         self._incoming += received
         while self.alive and len(self._incoming) >= EVENT.size:
-            event, number, pid, status = EVENT.unpack_from(self._incoming)
+            event, number, pid, status, peak = EVENT.unpack_from(self._incoming)
             size = EVENT.size + (number if event == HELLO else 0)
             if len(self._incoming) < size:
                 return
@@ -109,17 +109,17 @@ class Zygote:
             elif event == STARTED and number in self.workers:
                 self.workers[number].started(pid)
             elif event == ENDED and number in self.workers:
-                self._ended(number, status)
+                self._ended(number, status, peak)
 
     def _greeted(self, message: bytes) -> None:
         hello = json.loads(message)
         self.modules, self.forks = frozenset(hello["modules"]), hello["threads"] == 1
         self.ready.set_result(None)
 
-    def _ended(self, number: int, status: int | None) -> None:
+    def _ended(self, number: int, status: int | None, peak: int = 0) -> None:
         worker = self.workers.pop(number)
         self.idle_since = self._loop.time()
-        worker.ended(status)
+        worker.ended(status, peak)
 
     def _lost(self) -> None:
         """It ended by itself, or somebody killed it. The kernel ends its workers; their groups are ours to end."""

@@ -16,8 +16,9 @@ READY, UNUSABLE, SUCCEEDED, FAILED = 1, 2, 3, 4
 ORDER = Struct("<BI")
 FORK, EXEC, KILL = 1, 2, 3
 
-# Zygote to server: what happened, to which worker, its process, its wait status. HELLO is followed by as many bytes of JSON as `worker` says.
-EVENT = Struct("<BIIi")
+# Zygote to server: what happened, to which worker, its process, its wait status, its most resident bytes. HELLO is followed by as many bytes of JSON
+# as `worker` says.
+EVENT = Struct("<BIIiQ")
 HELLO, STARTED, ENDED = 1, 2, 3
 
 # Lambda's limit of a reply: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html

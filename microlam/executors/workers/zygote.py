@@ -57,7 +57,7 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()
     with suppress(OSError):     # the server is gone already: the first read says so
-        control.sendall(EVENT.pack(HELLO, len(hello), os.getpid(), 0) + hello)
+        control.sendall(EVENT.pack(HELLO, len(hello), os.getpid(), 0, 0) + hello)
     Zygote(control, worker).serve()
 
 
@@ -158,7 +158,7 @@ class Zygote:
         for descriptor in (link, calls, log):
             os.close(descriptor)
         self.numbers[pid], self.pids[number] = number, pid
-        self.tell(STARTED, number, pid, 0)
+        self.tell(STARTED, number, pid)
 
     def kill(self, number: int) -> None:
         pid = self.pids.get(number)
@@ -170,7 +170,7 @@ class Zygote:
         anybody, ended = True, False
         while True:
             try:
-                pid, status = self.take_ended()
+                pid, status, peak = self.take_ended()
             except ChildProcessError:
                 anybody = False
                 break
@@ -180,25 +180,26 @@ class Zygote:
             number = self.numbers.pop(pid, None)
             if number is not None:
                 del self.pids[number]
-                self.tell(ENDED, number, pid, status)
+                self.tell(ENDED, number, pid, status, peak)
         if ended and anybody:
             self.kill_orphans()
         return anybody
 
-    def take_ended(self) -> tuple[int, int]:
-        """A child that has ended and its wait status, or 0; its group ends with it."""
+    def take_ended(self) -> tuple[int, int, int]:
+        """A child that has ended, or 0, its wait status and its most resident bytes; its group ends with it."""
         if not hasattr(os, "waitid"):
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
             if pid in self.numbers:
                 kill_group(pid)
-            return pid, status
+            return pid, status, usage.ru_maxrss * python.RSS_UNIT
         # Looked at before it is taken away: until then the group's number cannot become another's.
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if found is None:
-            return 0, 0
+            return 0, 0, 0
         if found.si_pid in self.numbers:
             kill_group(found.si_pid)
-        return os.waitpid(found.si_pid, 0)
+        pid, status, usage = os.wait4(found.si_pid, 0)
+        return pid, status, usage.ru_maxrss * python.RSS_UNIT
 
     def kill_orphans(self) -> None:
         """Each worker adopts the orphans below it: one that has become our child has lost its worker."""
@@ -206,9 +207,9 @@ class Zygote:
             if pid not in self.numbers:
                 kill_group(pid)
 
-    def tell(self, event: int, number: int, pid: int, status: int) -> None:
+    def tell(self, event: int, number: int, pid: int, status: int = 0, peak: int = 0) -> None:
         with suppress(OSError):     # the server is gone: the next read says so
-            self.control.sendall(EVENT.pack(event, number, pid, status))
+            self.control.sendall(EVENT.pack(event, number, pid, status, peak))
 
     def end(self) -> NoReturn:
         """The server is gone, however it went: so is everything it started."""
