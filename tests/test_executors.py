@@ -1032,6 +1032,21 @@ async def test_a_child_that_comes_back_from_the_handler_gives_no_second_reply(pr
     assert [(await processes.run(version, number)).value for number in range(5)] == [[number, True] for number in range(5)]
 
 
+async def test_a_child_that_fails_is_told_of_in_its_own_invocation(processes: Lab) -> None:
+    version = processes.function("""
+        import os
+        def handler(event, context):
+            child = os.fork()
+            if child == 0:
+                raise ValueError(f"child {event}")
+            os.waitpid(child, 0)
+            print("parent", event)
+    """)
+    for number in range(3):
+        told = output(await processes.run(version, number))
+        assert (told[0], told[-1]) == (f"[ERROR] ValueError: child {number}", f"parent {number}")
+
+
 @pytest.mark.parametrize("garbage", ["b'x' * 10", "b'x' * 100000", "b''.join(bytes([i]) for i in range(256))"])
 async def test_garbage_in_the_socket_harms_nobody(processes: Lab, garbage: str) -> None:
     version = processes.function(f"""

@@ -205,7 +205,8 @@ class Worker:
                 result = self.coroutines.run(result)
             return finish(result)
         except Exception as error:
-            return fail(error, request_id, self.log_format, self.log.say)
+            # A child that the handler has forked sets no marks: those of its parent are counted.
+            return fail(error, request_id, self.log_format, self.log.say if os.getpid() == self.pid else self.log.print)
 
     def next_request(self) -> tuple[bytes, bytes]:
         # The next one may be there already: the server takes back what we do not read in time.
