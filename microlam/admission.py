@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Iterator
 from math import inf
 
 from microlam.errors import Throttled
@@ -75,6 +76,11 @@ class Admission:
         """Whether anybody stands in line."""
         return bool(self._blocked)
 
+    @property
+    def unfinished(self) -> int:
+        """How many run, or stand in line and have somebody waiting for them."""
+        return self.running + sum(not place.patient for place in self._all_waiting())
+
     def begun(self, arn: str, place: Place) -> None:
         """What was sent ahead is being run, in the slot of what ran before it, which is about to leave."""
         place.held = True
@@ -134,16 +140,33 @@ class Admission:
             self._blocked.pop(arn, None)
         return any_begun
 
+    def send_home(self) -> None:
+        """Let no patient one wait any longer: each has its turn cancelled."""
+        for place in self._all_waiting():
+            if place.patient:
+                place.turn.cancel()
+        self._clear()
+
+    def refuse(self, until: float = inf) -> None:
+        """Refuse all whose patience ends until then; the patient have no end of it."""
+        for place in self._all_waiting():
+            if place.until <= until and not place.patient and not place.turn.done():
+                place.turn.set_exception(place.refusal)
+        self._clear()
+
     def _look(self) -> None:
         """Refuse those whose patience has ended. One timer for all: to set and cancel one for each would cost more than to run it."""
         loop = asyncio.get_running_loop()
-        now, first = loop.time(), inf
+        self.refuse(loop.time())
+        first = min((place.until for place in self._all_waiting()), default=inf)
+        self._looking = None if first == inf else loop.call_at(first, self._look)
+
+    def _all_waiting(self) -> Iterator[Place]:
+        return (place for line in self._blocked.values() for place in line.waiting)
+
+    def _clear(self) -> None:
+        """Out of the lines with those who have been told."""
         for arn, line in list(self._blocked.items()):
-            for place in line.waiting:
-                if place.until <= now and not place.turn.done():
-                    place.turn.set_exception(place.refusal)
             line.waiting = deque(place for place in line.waiting if not place.turn.done())
-            first = min([first, *(place.until for place in line.waiting)])
             if not line.waiting:
                 self._blocked.pop(arn)
-        self._looking = None if first == inf else loop.call_at(first, self._look)

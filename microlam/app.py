@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.util import find_spec
@@ -166,14 +166,15 @@ class Microlam:
         finally:
             self.running = False
 
-    async def drain(self) -> None:
-        """Claim nothing more, and wait for what runs: `drain` seconds at most, and only once."""
+    async def drain(self, *replies: Awaitable[object]) -> None:
+        """Claim nothing more, and wait for what runs or is in line, and for `replies`: `drain` seconds at most, and only once. Then nobody waits in line."""
         if self.invoker.stopping:
             return
         self.invoker.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain):
-                await self.invoker.idle()
+                await asyncio.gather(self.invoker.idle(), *replies)
+        self.invoker.refuse()
 
     async def settled(self) -> None:
         """Return when everything that has happened so far has been dealt with: nothing is due, and nothing runs."""

@@ -13,6 +13,7 @@ from multidict import istr
 
 from microlam.connections import loop_of_connections
 from microlam.gateway import Gateway
+from microlam.gateway.replies import message
 from microlam.guard import Guard
 from microlam.model import Invocation, Outcome
 
@@ -38,6 +39,7 @@ class Faces:
     ) -> None:
         self._lam, self._functions, self._aws, self._admin = lam, functions, aws, admin
         self._hosted, self._guarded = hosted, guarded
+        self._closed = False
         self.gateway = None if functions is None else Gateway(
             lam.functions, lam.triggers, lam.invoker, prefix=functions, error_page=self._error_page if admin is not None else None, clock=lam.clock,
             cancelling=cancelling, untouched=untouched,
@@ -76,12 +78,15 @@ class Faces:
         return self.admin.error_page(outcome, invocation, malformed)
 
     def close(self) -> None:
-        """End what would not end by itself: the streams of those who look on."""
+        """Refuse what still comes, and end what would not end by itself: the streams of those who look on."""
+        self._closed = True
         if "admin" in vars(self):
             self.admin.close()
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, to the face that it is for."""
+        if self._closed:
+            return message(503, "Service Unavailable", close=True)
         target = request.raw_path
         # A host's / is its own: the admin is drawn there only by a server that has no other page.
         if self._admin is not None and (target.startswith(self._admin) or (target == "/" and not self._hosted)) and self.admin.wants(request):

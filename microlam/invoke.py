@@ -127,6 +127,7 @@ class Invoker:
         self._processes = Admission(server_limit=server_concurrency, line_limit=queue_limit, patience=queue_wait)
         # Coroutines in our own loop cost no process each: many at once is what they are for.
         self._inprocess = Admission(server_limit=100_000, line_limit=queue_limit, patience=queue_wait)
+        self._admissions = (self._processes, self._inprocess)
         self._running: dict[str, Running] = {}
         self._awake = Awake(self.underway)
         self._claimed: Counter[str] = Counter()
@@ -184,14 +185,30 @@ class Invoker:
             if place is not None:
                 executor.abandon(invocation)
             # The server ends. An asynchronous one stays on disk and starts again; the caller of this one is gone.
-            if invocation.accepted_at is None and (place is None or place.held):
-                self._store.put(invocation, Outcome(status="crashed", payload=b'{"errorType": "Runtime.ExitError", "errorMessage": "the server stopped"}'))
+            begun = place is None or place.held
+            if invocation.accepted_at is None and (begun or self.stopping):
+                self._cut_off(version, invocation, begun=begun)
             raise
         finally:
             self._running.pop(key, None)
             admission.leave(line, place)
             if self._left is not None:
                 self._left.set()
+
+    def _cut_off(self, version: Version, invocation: Invocation, *, begun: bool) -> None:
+        """Put on record what the server's end does not let finish, or begin."""
+        outcome = refusal(Throttled(), "throttled")
+        if begun:
+            running = self._running.get(invocation.key or invocation.id)
+            seconds = monotonic() - running.started if running is not None else 0.0
+            outcome = Outcome(
+                status="crashed", payload=b'{"errorType": "Runtime.ExitError", "errorMessage": "the server stopped"}', duration=seconds,
+                started_at=self._clock.now() - timedelta(seconds=seconds),
+            )
+        outcome = dataclasses.replace(outcome, version=version.number)
+        self._store.put(invocation, outcome)
+        for ended in self.ended:
+            ended(invocation, outcome)
 
     def _enter(
         self, admission: Admission, version: Version, invocation: Invocation, limit: int, *, patient: bool,
@@ -369,12 +386,23 @@ class Invoker:
     def stop(self) -> None:
         """Claim nothing more; what was not begun stays on disk."""
         self.stopping = True
+        for admission in self._admissions:
+            admission.send_home()
         self.wake()
 
+    def refuse(self) -> None:
+        """Let nobody wait in line any longer."""
+        for admission in self._admissions:
+            admission.refuse()
+
+    def unfinished(self) -> int:
+        """How many run, or wait in line for it with somebody waiting for them."""
+        return sum(admission.unfinished for admission in self._admissions)
+
     async def idle(self) -> None:
-        """Return when nothing runs."""
+        """Return when nothing runs or waits in line."""
         left = self._left = self._left or asyncio.Event()
-        while self._running or self._claimed or self._claiming:
+        while self._claimed or self._claiming or self.unfinished():
             left.clear()
             await left.wait()
 

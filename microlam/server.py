@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+from math import inf
 from pathlib import Path
 
 from microlam import __version__
@@ -16,7 +17,10 @@ from microlam.executors.workers.system import share_heap
 from microlam.faces import Faces, low_level
 from microlam.guard import may_start
 from microlam.settings import Settings, url_of
-from microlam.terminal import Terminal
+from microlam.terminal import Terminal, stopping_line
+
+# Seconds in which a second signal is the first one again: `timeout` signals its child, and then the group that the child is in.
+SAME_SIGNAL = 0.1
 
 
 async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:
@@ -47,8 +51,12 @@ async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, ur
     gc.freeze()     # what is there now stays: no collection need look at it again
     await stopping.wait()
     sockets.close()
+    await asyncio.sleep(0)      # what has come already is begun
     faces.close()
-    await lam.drain()
+    terminal.say(stopping_line(lam.invoker.unfinished(), lam.settings.drain))
+    server.pre_shutdown()
+    # Idle connections are closed at once, the others with their reply.
+    await lam.drain(server.shutdown(lam.settings.drain))
     await server.shutdown(0.1)
 
 
@@ -76,14 +84,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _stop_signals() -> asyncio.Event:
     """Set by the first SIGINT or SIGTERM; the second ends the process at once."""
-    stopping = asyncio.Event()
+    loop, stopping, first = asyncio.get_running_loop(), asyncio.Event(), inf
 
     def stop(number: int) -> None:
-        if stopping.is_set():
+        nonlocal first
+        if loop.time() - first > SAME_SIGNAL:
             # The zygotes see our end of their sockets close, and kill every worker.
             os._exit(128 + number)
+        first = min(first, loop.time())
         stopping.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+        loop.add_signal_handler(number, stop, number)
     return stopping

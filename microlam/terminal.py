@@ -82,6 +82,14 @@ def invocation_line(invocation: Invocation, outcome: Outcome, *, coloured: bool 
     return "  ".join(part for part in parts if part)
 
 
+def stopping_line(unfinished: int, seconds: float) -> str:
+    """What is said when the server is told to stop: what it waits for, and how long."""
+    if not unfinished:
+        return "Stopping."
+    what = "1 invocation still runs" if unfinished == 1 else f"{unfinished:,} invocations still run or wait"
+    return f"Stopping: {what}, at most {seconds:g} s; Ctrl-C again ends at once."
+
+
 def banner(
     folder: Path, address: str, functions: Sequence[Function], *, version: str, next_times: Mapping[str, datetime], buckets: Mapping[str, Path],
     warnings: Iterable[str] = (), coloured: bool = False,

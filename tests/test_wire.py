@@ -89,6 +89,8 @@ class Functions:
 class Invoker:
     """Echoes the payload, or ends as it is told to."""
 
+    stopping = False
+
     def __init__(self) -> None:
         self.invoked: list[tuple[Version, Invocation]] = []
         self.enqueued: list[Invocation] = []

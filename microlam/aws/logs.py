@@ -194,6 +194,8 @@ async def _tail(
     yield "sessionStart", begun
     told = call.now
     while told < call.now + TAIL_LASTS:
+        if call.invoker.stopping:
+            return
         await asyncio.sleep(TAIL_EVERY)
         now = datetime.now(UTC) - TAIL_BEHIND
         results = list[Params]()
