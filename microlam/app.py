@@ -78,6 +78,7 @@ class Microlam:
         self.after: Hook[[Invocation, Outcome]] = Hook()
         self.on_failure: Hook[[Invocation, Outcome]] = Hook()
         self.on_deploy: Hook[[Version]] = Hook()        # new code serves, or has got a number
+        self.credentials = Credentials(secret_key=secrets.token_urlsafe(24), session_token=secrets.token_urlsafe(24))
         self.running = False
         self._hosted: list[Hosted] = []
         self._life = AsyncExitStack()
@@ -127,6 +128,15 @@ class Microlam:
         if handler is not None:
             register(handler)
         return register
+
+    @property
+    def client_variables(self) -> dict[str, str]:
+        """The environment variables with which AWS's clients find this server, as its handlers do."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url, "AWS_REGION": self.settings.region, "AWS_DEFAULT_REGION": self.settings.region,
+            "AWS_ACCESS_KEY_ID": self.settings.account, "AWS_SECRET_ACCESS_KEY": self.credentials.secret_key,
+            "AWS_SESSION_TOKEN": self.credentials.session_token, "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+        }
 
     def _invocation(self, name: str, event: object, qualifier: str | None, *, accepted: bool = False) -> Invocation:
         if not self.running:
@@ -191,7 +201,6 @@ class Microlam:
         if not self.store.indexed:
             self.say("This Python's SQLite has no full-text search (FTS5): a search of the record reads one invocation after the other.")
         await self.store.recover(self.clock.now())
-        self.credentials = Credentials(secret_key=secrets.token_urlsafe(24), session_token=secrets.token_urlsafe(24))
         self.interpreters = Interpreters(lending=settings.data / "run", environment=os.environ, say=self.say)
         self.executors = Executors(self._processes(), self._in_process)
         life.push_async_callback(self.executors.close)

@@ -31,7 +31,9 @@ async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:
     url = url_of(settings.host, listening.getsockname()[1])
     stopping = _stop_signals()
     try:
-        async with Microlam(folder, settings=settings, endpoint_url=url, say=terminal.warn) as lam:
+        lam = Microlam(folder, settings=settings, endpoint_url=url, say=terminal.warn)
+        _forget_credentials(lam)
+        async with lam:
             lam.invoker.ended.append(terminal.ended)
             await _serve(lam, listening, terminal, url, stopping)
     except* SettingsError as errors:
@@ -58,6 +60,14 @@ async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, ur
     # Idle connections are closed at once, the others with their reply.
     await lam.drain(server.shutdown(lam.settings.drain))
     await server.shutdown(0.1)
+
+
+def _forget_credentials(lam: Microlam) -> None:
+    """Know of AWS what handlers know: the programs and threads of one that runs within this process have its environment."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            del os.environ[name]
+    os.environ.update(lam.client_variables)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -128,6 +128,31 @@ def test_the_servers_credentials_never_reach_a_handler(serve: Serve) -> None:
     assert seen["AWS_ENDPOINT_URL"] == server.url
 
 
+REAL = {
+    "AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "REALSECRET", "AWS_SESSION_TOKEN": "REALTOKEN", "AWS_SECURITY_TOKEN": "REALTOKEN",
+    "AWS_PROFILE": "work", "AWS_DEFAULT_PROFILE": "work", "AWS_WEB_IDENTITY_TOKEN_FILE": "/real", "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/real",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://real/", "AWS_ENDPOINT_URL": "https://real.example", "AWS_REGION": "eu-central-1",
+}
+
+
+def test_nor_threads_and_programs_that_a_handler_within_the_server_starts(serve: Serve) -> None:
+    server = serve({"env.py": """
+        import os, subprocess, sys, threading
+        def handler(event, context):
+            seen = {}
+            thread = threading.Thread(target=lambda: seen.update(thread=dict(os.environ)))
+            thread.start()
+            thread.join()
+            told = subprocess.run([sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"], capture_output=True, check=True)
+            return {"handler": dict(os.environ), "program": __import__("json").loads(told.stdout), **seen}
+    """, "microlam.toml": "[functions.env]\nexecutor = 'inprocess'\ntimeout = 30\n"}, **REAL)
+    seen = server.get("/env").json()
+    for who in ("handler", "thread", "program"):
+        variables = seen[who]
+        assert {value for name, value in REAL.items() if name != "AWS_REGION"} & set(variables.values()) == set(), who
+        assert (variables["AWS_ACCESS_KEY_ID"], variables["AWS_REGION"], variables["AWS_ENDPOINT_URL"]) == ("000000000000", "eu-central-1", server.url), who
+
+
 # ---- save ------------------------------------------------------------------------------------------------------------
 
 def test_the_next_request_after_a_save_runs_the_new_code(serve: Serve) -> None:

@@ -95,11 +95,7 @@ async def _temporary_folder() -> AsyncIterator[Path]:
 @contextmanager
 def _clients_led_to(lam: Microlam) -> Iterator[None]:
     """Let boto3, in the test, find this instance and no other, and have it as before afterwards."""
-    ours = {
-        "AWS_ENDPOINT_URL": lam.endpoint_url, "AWS_REGION": lam.settings.region, "AWS_DEFAULT_REGION": lam.settings.region,
-        "AWS_ACCESS_KEY_ID": lam.settings.account, "AWS_SECRET_ACCESS_KEY": lam.credentials.secret_key,
-        "AWS_SESSION_TOKEN": lam.credentials.session_token, "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
-    }
+    ours = lam.client_variables
     before = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     _let_in(before, ours)
     try:
