@@ -223,6 +223,15 @@ def test_pages_elsewhere_may_not_use_the_server(serve: Serve, headers: dict[str,
     assert server.invocations() == []
 
 
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_nor_download_code(serve: Serve, headers: dict[str, str]) -> None:
+    server = serve({"hello.py": HELLO}, "--access-key", "AK", "--secret-key", "SK")
+    location = server.client(aws_access_key_id="AK", aws_secret_access_key="SK").get_function(FunctionName="hello")["Code"]["Location"]
+    path = location.removeprefix(server.url)
+    assert server.get(path).body.startswith(b"PK")
+    assert server.request("GET", path, headers=headers).status == 403
+
+
 def test_another_address_needs_tokens_and_keys(serve: Serve, tmp_path: Path) -> None:
     failed = run("dev", str(tmp_path), "--host", "0.0.0.0", "--port", "0")
     assert failed.returncode != 0

@@ -130,14 +130,14 @@ class Wire:
         """One call, start to end."""
         path, _, query = request.raw_path.partition("?")
         path = path.removeprefix(self.prefix) or "/"
-        if path.startswith(DOWNLOADS):
-            return self.parts.downloads.serve(path, request.query)
         scope = claimed_scope(request.headers.get(hdrs.AUTHORIZATION), query)
         service = self._service_of(path, request.headers.get(_TARGET, ""), scope)
         request_id = new_id()
         try:
             if self.guard is not None:
                 self.guard.admit(request)
+            if path.startswith(DOWNLOADS):
+                return self.parts.downloads.serve(path, request.query)
             reply = await self._answer(request, path, query, service, scope, request_id)
         except MicrolamError as error:
             reply = service.fail(error, request_id)
