@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
-from multidict import istr
+from multidict import CIMultiDict, istr
+from yarl import URL
 
 from microlam.connections import loop_of_connections
 from microlam.gateway import Gateway
@@ -88,8 +89,11 @@ class Faces:
         if self._closed:
             return message(503, "Service Unavailable", close=True)
         target = request.raw_path
-        # A host's / is its own: the admin is drawn there only by a server that has no other page.
-        if self._admin is not None and (target.startswith(self._admin) or (target == "/" and not self._hosted)) and self.admin.wants(request):
+        if target[:1] != "/" and "://" in target:
+            request = _without_origin(request)
+            target = request.raw_path
+        # A host's / is its own: the admin is drawn there, with or without a query, only by a server that has no other page.
+        if self._admin is not None and (target.startswith(self._admin) or (target[1:2] in "?" and not self._hosted)) and self.admin.wants(request):
             return await self.admin.serve(request)
         if self._aws is not None and self._seems_aws(request, target) and self.wire.wants(request):
             return await self.wire.serve(request)
@@ -103,6 +107,16 @@ class Faces:
             return target.startswith(self._aws)
         headers = request.headers
         return target.startswith("/2") or hdrs.AUTHORIZATION in headers or _TARGET in headers or "X-Amz-Credential=" in target
+
+
+def _without_origin(request: web.BaseRequest) -> web.BaseRequest:
+    """A request for a whole URL, as a proxy gets it, as one for its path: its host is the URL's, whatever Host says (RFC 9112, 3.2.2)."""
+    rest = request.raw_path.partition("://")[2]
+    host = rest.partition("/")[0].partition("?")[0]
+    path, _, query = rest[len(host):].partition("?")
+    headers = CIMultiDict(request.headers)
+    headers[hdrs.HOST] = host
+    return request.clone(rel_url=URL.build(path=path or "/", query_string=query, encoded=True), headers=headers)
 
 
 def low_level(serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:

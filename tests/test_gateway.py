@@ -286,7 +286,7 @@ async def test_a_client_that_leaves_mid_body_never_invokes() -> None:
 # ---- odd requests ----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("target", "path"), [
-    (b"http://elsewhere/a/b?c", "/a/b"), (b"//a//b", "//a//b"), (b"/a%2Fb", "/a/b"), (b"/a%FFb", "/a\ufffdb"), (b"/a/../b", "/a/../b"), (b"/a?b?c#d", "/a"),
+    (b"//a//b", "//a//b"), (b"/a%2Fb", "/a/b"), (b"/a%FFb", "/a\ufffdb"), (b"/a/../b", "/a/../b"), (b"/a?b?c#d", "/a"),
 ])
 async def test_targets_of_every_form_are_served(target: bytes, path: str) -> None:
     async with gateway(Peer({"ANY /{proxy+}": echo})) as client:

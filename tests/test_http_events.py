@@ -136,8 +136,8 @@ def test_the_domain_comes_from_the_host(host: str, domain: str, label: str, port
 
 
 @pytest.mark.parametrize(("target", "path", "query"), [
-    ("/a?b=c", "/a", "b=c"), ("/a?b=c?d#f", "/a", "b=c?d"), ("/a#f", "/a", ""), ("//a//b/", "//a//b/", ""), ("http://h:1/a/b?c", "/a/b", "c"),
-    ("http://h", "/", ""), ("http://h?x=1", "/", "x=1"), ("/x?u=http://y/z", "/x", "u=http://y/z"), ("/%2561", "/%61", ""), ("/%zz%", "/%zz%", ""),
+    ("/a?b=c", "/a", "b=c"), ("/a?b=c?d#f", "/a", "b=c?d"), ("/a#f", "/a", ""), ("//a//b/", "//a//b/", ""),
+    ("/x?u=http://y/z", "/x", "u=http://y/z"), ("/%2561", "/%61", ""), ("/%zz%", "/%zz%", ""),
     ("/\udcc3\udcbc?q=\udcff", "/ü", "q=%FF"),
     ("/a%3Fb", "/a?b", ""), ("*", "*", ""), ("/a%00b", "/a\x00b", ""),
 ])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Serve, environment, until
+from tests.conftest import Serve, Server, environment, until
 
 HELLO = """
 def handler(event, context):
@@ -230,6 +230,39 @@ def test_nor_download_code(serve: Serve, headers: dict[str, str]) -> None:
     path = location.removeprefix(server.url)
     assert server.get(path).body.startswith(b"PK")
     assert server.request("GET", path, headers=headers).status == 403
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/?x=1"), ("HEAD", "/")])
+def test_a_browser_gets_the_list_of_functions_where_none_has_the_root(serve: Serve, method: str, path: str) -> None:
+    server = serve({"hello.py": HELLO})
+    reply = server.request(method, path, headers={"Accept": "text/html"})
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert ("hello" in reply.text) is (method == "GET")
+    server.write({"root.py": "from microlam import http\n@http('GET /')\ndef handler(event, context): return event['rawQueryString']\n"})
+    assert until(lambda: server.get("/?x=1", Accept="text/html").text == "x=1")
+    assert server.request("HEAD", "/", headers={"Accept": "text/html"}).status == 404       # as an HTTP API answers what has a GET route alone
+
+
+def whole_request(server: Server, target: str, *, host: str = "", method: str = "GET") -> tuple[int, bytes]:
+    """What the server answers a request with just this target."""
+    address, port = re.findall(r"//([^:/]+):(\d+)", server.url)[0]
+    with socket.create_connection((address, int(port)), timeout=30) as connection:
+        connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: {host or f'{address}:{port}'}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        with connection.makefile("rb") as file:
+            head, _, body = file.read().partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+def test_a_target_may_be_a_whole_url(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO, "echo.py": """
+        def handler(event, context): return [event["rawPath"], event["rawQueryString"], event["headers"]["host"], event["requestContext"]["domainName"]]
+    """})
+    status, body = whole_request(server, f"{server.url}/echo/a%20b//c?x=%41&y", host="elsewhere.example")
+    assert (status, json.loads(body)) == (200, ["/echo/a b//c", "x=%41&y", server.url.removeprefix("http://"), "127.0.0.1"])
+    assert whole_request(server, f"{server.url}/_microlam/health")[0] == 200
+    assert whole_request(server, server.url + INVOKE, method="POST") == (200, b'{"message": "hello"}')
+    assert whole_request(server, "http://evil.example/_microlam/health")[0] == 403
+    assert whole_request(server, server.url)[0] == whole_request(server, "/")[0] == 404
 
 
 def test_another_address_needs_tokens_and_keys(serve: Serve, tmp_path: Path) -> None:

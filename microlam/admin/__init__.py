@@ -73,11 +73,13 @@ class Admin:
         self.tail.close()
 
     def wants(self, request: web.BaseRequest) -> bool:
-        """Whether a request is for the admin: under its prefix, or a browser's GET / that no function has a route for."""
+        """Whether a request is for the admin: under its prefix, or a browser's GET or HEAD / that no function has a route for."""
         target = request.raw_path
         if target.startswith(self._prefix):
             return target[len(self._prefix):][:1] in ("", "/", "?")
-        return target == "/" and _is_browser(request) and request.method == "GET" and self._lam.triggers.routes.match("GET", "/") is None
+        if target.partition("?")[0] != "/" or request.method not in ("GET", "HEAD") or not _is_browser(request):
+            return False
+        return all(self._lam.triggers.routes.match(method, "/") is None for method in ("GET", request.method))
 
     def error_page(self, outcome: Outcome, invocation: Invocation, malformed: str | None = None) -> str:
         """What a browser gets for an invocation that failed, or whose reply was `malformed`."""

@@ -58,10 +58,6 @@ def split_target(target: str) -> tuple[str, str]:
     """A request's target → its path, decoded as HTTP APIs do it, and its query, still encoded."""
     if not target.isascii():
         target = quote(target.encode("utf-8", "surrogateescape"), safe=_PRINTABLE)
-    if not target.startswith("/") and "://" in target:
-        # The absolute form, as proxies get it: http://host/path
-        authority, slash, rest = target.partition("://")[2].partition("/")
-        target = slash + rest if slash else "/" + authority[len(authority.partition("?")[0]):]
     path, _, query = target.partition("#")[0].partition("?")
     return (unquote(path, errors="replace") if "%" in path else path), query
 
