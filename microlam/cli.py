@@ -13,7 +13,7 @@ from pathlib import Path
 
 from microlam import __version__
 from microlam.errors import BrokenToml, FolderMissing, MicrolamError
-from microlam.settings import GROUPS, SWITCH, TEXTS, Setting, Settings, read_settings
+from microlam.settings import GROUPS, HOSTS, SWITCH, Setting, Settings, read_settings
 
 LOGS_SHOWN = 10         # invocations that `logs` begins with
 
@@ -171,7 +171,7 @@ def _add_setting(group: argparse._ArgumentGroup, setting: Setting) -> None:
     help = setting.help.replace("%", "%%") + (f" (default {setting.default})" if setting.default not in (None, (), False) else "")
     if setting.kind is SWITCH:
         group.add_argument(setting.flag, action=argparse.BooleanOptionalAction, default=None, help=help)
-    elif setting.kind is TEXTS:
+    elif setting.kind is HOSTS:
         group.add_argument(setting.flag, action="append", metavar=setting.kind.metavar, help=help)
     else:
         group.add_argument(setting.flag, metavar=setting.kind.metavar, help=help)

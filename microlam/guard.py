@@ -33,6 +33,11 @@ def host_name(host: str) -> str | None:
     return _plain(match["name"]) if match else None
 
 
+def allowed_name(host: str) -> str | None:
+    """The name or address that an --allowed-host allows; None where no Host header could ever be it."""
+    return host_name(host) or (host if _address(host) is not None else None)
+
+
 def is_loopback(name: str) -> bool:
     """`localhost`, `*.localhost`, 127.0.0.0/8 or `::1`, as a name or an address without a port."""
     if name == "localhost" or name.endswith(".localhost"):
@@ -141,7 +146,7 @@ class Guard:
         # Bound to every address: it is the one the request came in on.
         if self.bind in _WILDCARDS and _address(name) is not None and _same(name, arrived_at.removeprefix("::ffff:")):
             return True
-        return any(name == (host_name(allowed) or allowed) for allowed in self.allowed_hosts)
+        return any(_same(name, allowed_name(allowed) or allowed) for allowed in self.allowed_hosts)
 
 
 def _own_origin(origin: str, host: str) -> bool:

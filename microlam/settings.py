@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from microlam.errors import SettingsError
-from microlam.guard import may_start
+from microlam.guard import allowed_name, may_start
 from microlam.model import DEFAULT_ACCOUNT, DEFAULT_REGION
 
 Value = str | int | float | bool | Path | tuple[str, ...] | None
@@ -76,11 +76,14 @@ def _read_path(value: object) -> Path:
     return Path(value)
 
 
-def _read_texts(value: object) -> tuple[str, ...]:
+def _read_hosts(value: object) -> tuple[str, ...]:
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         raise ValueError(value)
-    return tuple(part.strip() for item in items for part in item.split(",") if part.strip())
+    hosts = tuple(part.strip() for item in items for part in item.split(",") if part.strip())
+    if None in map(allowed_name, hosts):
+        raise ValueError(value)
+    return hosts
 
 
 SECONDS = decimal(0, "seconds", "SECONDS")
@@ -88,7 +91,7 @@ COUNT = whole(1)
 REGION = text("an AWS region", r"[a-z]{2}(-[a-z]+)+-[0-9]", "REGION")
 SWITCH = Kind(must="true or false", read=_read_switch, metavar="")
 PATH = Kind(must="a path", read=_read_path, metavar="PATH")
-TEXTS = Kind(must="a list of texts (in a variable: with commas between)", read=_read_texts, metavar="NAME")
+HOSTS = Kind(must="a list of host names or addresses, without wildcards (in a variable: with commas between)", read=_read_hosts, metavar="NAME")
 EXECUTOR = text("processes or inprocess", "processes|inprocess", "NAME")
 SECRET = text("text without spaces, not empty", r"[\x21-\x7e]+", "TEXT")
 
@@ -129,7 +132,7 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("poll", False, "Look for changed files at intervals, where the file system sends no events (network drives, some containers)", SWITCH),
     ),
     "who may use it": (
-        Setting("allowed_host", (), "Further host name by which the admin and the AWS API may be called; may be repeated", TEXTS),
+        Setting("allowed_host", (), "Further host name by which the admin and the AWS API may be called; may be repeated", HOSTS),
         Setting("admin_token", None, "Token the admin asks for (Authorization: Bearer …); needed on an address other than loopback", SECRET, secret=True),
         Setting("read_only_token", None, "Token with which one may look at everything in the admin and change nothing", SECRET, secret=True),
         Setting("access_key", None, "Access key whose signature the AWS API asks for; needed on an address other than loopback", SECRET),

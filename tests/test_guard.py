@@ -45,7 +45,8 @@ def test_a_request_says_its_host_once() -> None:
 
 
 def test_the_bind_address_and_allowed_hosts_are_welcome() -> None:
-    guard = Guard(bind="192.168.1.5", allowed_hosts=["dev.example.com", "proxy.example:8080"])
+    guard = Guard(bind="192.168.1.5", allowed_hosts=["dev.example.com", "proxy.example:8080", "FE80::1"])
+    assert not refused(guard, "[fe80::1]:3000")
     assert not refused(guard, "192.168.1.5:3000")
     assert not refused(guard, "Dev.Example.com.")
     assert not refused(guard, "proxy.example")

@@ -66,6 +66,11 @@ def test_a_list_may_be_repeated_or_have_commas(said: Any) -> None:
     assert read(**said).allowed_host == ("a.test", "b.test")
 
 
+def test_a_host_is_a_name_or_an_address_with_or_without_a_port() -> None:
+    hosts = ("a.test:8080", "My_Box", "192.168.1.5", "[fe80::1]:80", "FE80::1")
+    assert read(flags={"allowed_host": list(hosts)}).allowed_host == hosts
+
+
 @pytest.mark.parametrize(("text", "value"), [("1", True), ("true", True), ("On", True), ("0", False), ("false", False), ("no", False)])
 def test_a_switch_takes_the_usual_words(text: str, value: bool) -> None:
     assert read(variables={"MICROLAM_POLL": text}, toml={"poll": not value}).poll is value
@@ -96,6 +101,9 @@ def test_durations_are_floats_wherever_they_come_from() -> None:
     ({"toml": {"poll": [True]}}, ["poll"]),
     ({"toml": {"data": ""}}, ["data", "a path"]),
     ({"toml": {"allowed_host": [1]}}, ["allowed_host", "a list"]),
+    ({"flags": {"allowed_host": ["a.test", "*"]}}, ["allowed_host", "--allowed-host", "'*'", "without wildcards"]),
+    ({"variables": {"MICROLAM_ALLOWED_HOST": "bad host"}}, ["MICROLAM_ALLOWED_HOST", "'bad host'"]),
+    ({"flags": {"allowed_host": ["https://a.test"]}}, ["--allowed-host"]),
     ({"toml": {"host": "a b"}}, ["host", "an address"]),
     ({"toml": {"prot": 1}}, [TOML, "prot", "Did you mean port?"]),
     ({"toml": {"zzz": 1}}, ["zzz", "There are: host, port"]),
