@@ -159,7 +159,7 @@ def _add_server(commands: Commands, name: str, summary: str) -> None:
         f"microlam {name} functions --port 8080 --env-vars env.json",
         f"microlam {name} functions --host 0.0.0.0 --admin-token T --access-key K --secret-key S",
     ))
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder that holds the functions")
+    parser.add_argument("folder", type=_folder, metavar="FOLDER", help="folder that holds the functions")
     for title, settings in GROUPS.items():
         group = parser.add_argument_group(title)
         for setting in settings:
@@ -168,7 +168,8 @@ def _add_server(commands: Commands, name: str, summary: str) -> None:
 
 def _add_setting(group: argparse._ArgumentGroup, setting: Setting) -> None:
     # argparse formats what follows a %-sign. Values are checked later, where all that a setting may come from meets.
-    help = setting.help.replace("%", "%%") + (f" (default {setting.default})" if setting.default not in (None, (), False) else "")
+    default = ", else ".join([*setting.otherwise, f"{setting.default}"])
+    help = setting.help.replace("%", "%%") + (f" (default {default})" if setting.default not in (None, (), False) else "")
     if setting.kind is SWITCH:
         group.add_argument(setting.flag, action=argparse.BooleanOptionalAction, default=None, help=help)
     elif setting.kind is HOSTS:
@@ -184,7 +185,7 @@ def _add_invoke(commands: Commands) -> argparse.ArgumentParser:
         "microlam invoke hello -e events/hello.json",
         """echo '{"name": "Ada"}' | microlam invoke hello -e -""",
     ))
-    parser.add_argument("name", metavar="NAME", help="the function: its name, name:qualifier or ARN")
+    parser.add_argument("name", type=_name, metavar="NAME", help="the function: its name, name:qualifier or ARN")
     parser.add_argument("-e", "--event", metavar="FILE", help="JSON file with the event, or - for standard input (default: {})")
     parser.add_argument("--qualifier", metavar="VERSION", help="version or alias to invoke (default $LATEST)")
     parser.add_argument("--invocation-type", choices=("RequestResponse", "Event", "DryRun"), default="RequestResponse",
@@ -198,7 +199,7 @@ def _add_logs(commands: Commands) -> argparse.ArgumentParser:
         "microlam logs hello --last 50",
         "microlam logs hello --tail",
     ))
-    parser.add_argument("name", metavar="NAME", help="the function's name")
+    parser.add_argument("name", type=_name, metavar="NAME", help="the function's name")
     parser.add_argument("--tail", action="store_true", help="go on printing as it logs, until Ctrl-C")
     parser.add_argument("--last", type=_count, default=LOGS_SHOWN, metavar="N", help=f"how many invocations to begin with (default {LOGS_SHOWN})")
     return parser
@@ -217,7 +218,7 @@ def _add_fire(commands: Commands) -> argparse.ArgumentParser:
         "microlam fire nightly --time 2026-03-29T02:00:00Z",
         "microlam fire report --schedule 2",
     ))
-    parser.add_argument("name", metavar="NAME", help="the function's name")
+    parser.add_argument("name", type=_name, metavar="NAME", help="the function's name")
     parser.add_argument("--time", metavar="INSTANT", help="the time its event tells, in ISO 8601 (default now)")
     parser.add_argument("--schedule", type=_count, metavar="N", help="which of its schedules, counted from 1 (default 1)")
     return parser
@@ -229,7 +230,7 @@ def _add_publish(commands: Commands) -> argparse.ArgumentParser:
         "microlam publish hello",
         "microlam publish hello --description 'with the new prices'",
     ))
-    parser.add_argument("name", metavar="NAME", help="the function's name")
+    parser.add_argument("name", type=_name, metavar="NAME", help="the function's name")
     parser.add_argument("--description", metavar="TEXT", help="what the version is")
     return parser
 
@@ -258,8 +259,8 @@ def _add_rollback(commands: Commands) -> argparse.ArgumentParser:
 
 
 def _add_name_and_alias(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("name", metavar="NAME", help="the function's name")
-    parser.add_argument("alias", metavar="ALIAS", help="the alias's name")
+    parser.add_argument("name", type=_name, metavar="NAME", help="the function's name")
+    parser.add_argument("alias", type=_name, metavar="ALIAS", help="the alias's name")
     return parser
 
 
@@ -294,6 +295,18 @@ def _add_endpoint(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the running server")
     group.add_argument("--endpoint-url", metavar="URL", help="its address (default: AWS_ENDPOINT_URL, else http://127.0.0.1:3000)")
     group.add_argument("--admin-token", metavar="TEXT", help="its admin token, where it asks for one (default: MICROLAM_ADMIN_TOKEN)")
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; the folder you are in is .")
+    return Path(text)
 
 
 def _weight(text: str) -> tuple[str, float]:

@@ -19,6 +19,8 @@ from microlam.model import DEFAULT_REGION
 INVOKE_DEADLINE = 930.0
 ADMIN_DEADLINE = 30.0
 
+NO_ROUTE = "Not Found"      # all that a server says where it has nothing; the admin has a sentence
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -36,6 +38,7 @@ class Server:
         self.endpoint = endpoint.rstrip("/")
         self._admin_token = admin_token
         host = _host_of(endpoint)
+        self._origin = "/".join(self.endpoint.split("/")[:3])
         # A proxy for the world outside does not reach this machine's loopback.
         self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_loopback(host) else []))
 
@@ -45,11 +48,7 @@ class Server:
         if qualifier:
             path += "?" + urllib.parse.urlencode({"Qualifier": qualifier})
         headers = {"X-Amz-Invocation-Type": invocation_type, "X-Amz-Log-Type": "Tail", "Content-Type": "application/json"}
-        answer = self._send("POST", path, payload, self._signed("POST", path, headers, payload), INVOKE_DEADLINE)
-        if answer.status >= 400:
-            code = answer.headers.get("x-amzn-errortype", "").partition(":")[0]
-            raise CallFailed(reason=": ".join(filter(None, [code, _message(answer)])))
-        return answer
+        return self._send("POST", path, payload, self._signed("POST", path, headers, payload), INVOKE_DEADLINE)
 
     def functions(self) -> list[dict[str, object]]:
         """Every function with what leads to it."""
@@ -95,8 +94,6 @@ class Server:
         if self._admin_token:
             headers["Authorization"] = f"Bearer {self._admin_token}"
         answer = self._send(method, "/_microlam/" + path, body, headers, ADMIN_DEADLINE)
-        if answer.status >= 400:
-            raise CallFailed(reason=_message(answer))
         try:
             value = json.loads(answer.body)
         except ValueError:
@@ -114,6 +111,16 @@ class Server:
         return sign(method, self.endpoint + path, headers, payload, access_key=access_key, secret_key=secret_key, region=region, service="lambda")
 
     def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float) -> Answer:
+        """The server's answer; raises CallFailed where it is an error."""
+        answer = self._ask(method, path, body, headers, deadline)
+        if answer.status < 400:
+            return answer
+        code, message = answer.headers.get("x-amzn-errortype", "").partition(":")[0], _message(answer)
+        if answer.status == 404 and not code and message in ("", NO_ROUTE):
+            raise CallFailed(reason=f"There is no microlam server at {self.endpoint}. Name one by its address alone, such as --endpoint-url {self._origin}")
+        raise CallFailed(reason=": ".join(filter(None, [code, message or f"the server answered {answer.status} {_phrase(answer.status)}".rstrip()])))
+
+    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float) -> Answer:
         try:
             request = urllib.request.Request(self.endpoint + path, body, dict(headers), method=method)
             with self._opener.open(request, timeout=deadline) as reply:
@@ -150,7 +157,7 @@ def _why(error: Exception) -> str:
 
 
 def _message(answer: Answer) -> str:
-    """The message of an error reply, whichever way its service spells it."""
+    """The message of an error reply, whichever way its service spells it; empty where it has none."""
     try:
         value = json.loads(answer.body)
     except ValueError:
@@ -159,7 +166,11 @@ def _message(answer: Answer) -> str:
         for name in ("message", "Message"):
             if isinstance(value.get(name), str):
                 return str(value[name])
-    return f"the server answered {answer.status} {http.client.responses.get(answer.status, '')}".rstrip()
+    return ""
+
+
+def _phrase(status: int) -> str:
+    return http.client.responses.get(status, "")
 
 
 def _objects(page: Mapping[str, object], name: str) -> list[dict[str, object]]:

@@ -88,6 +88,19 @@ def test_what_is_not_understood_is_a_usage_error(arguments: tuple[str, ...]) -> 
     assert "usage: microlam" in fails(run(*arguments), 2)
 
 
+@pytest.mark.parametrize("arguments", [
+    ("dev",), ("serve",), ("invoke",), ("logs",), ("fire",), ("publish",), ("alias", "hello"), ("promote", "hello"), ("rollback", "hello"),
+])
+def test_an_empty_name_is_none(arguments: tuple[str, ...]) -> None:
+    name = {"dev": "FOLDER", "serve": "FOLDER"}.get(arguments[0], "NAME" if len(arguments) == 1 else "ALIAS")
+    assert f"argument {name}: it is empty" in fails(run(*arguments, ""), 2)
+
+
+def test_help_tells_where_the_region_comes_from() -> None:
+    words = " ".join(run("dev", "--help", COLUMNS="200").stdout.split())
+    assert "environment (default AWS_REGION, else AWS_DEFAULT_REGION, else us-east-1)" in words
+
+
 def test_help_and_small_commands_load_no_server() -> None:
     code = "import sys; from microlam.cli import main; main(['list']); print(sorted({'aiohttp', 'asyncio', 'jinja2', 'aiosqlite'} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment(AWS_ENDPOINT_URL="http://127.0.0.1:1"))
@@ -289,6 +302,14 @@ def test_without_a_server_a_command_says_how_to_start_one(arguments: tuple[str, 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1:1", "http://[", "http://127.0.0.1:port"])
 def test_an_address_that_is_none(url: str) -> None:
     assert url in fails(run("list", "--endpoint-url", url))
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("invoke", "hello"), ("logs", "hello"), ("fire", "hello")])
+def test_an_address_with_too_much_behind_it(serve: Serve, arguments: tuple[str, ...]) -> None:
+    server = serve({"hello.py": HELLO})
+    said = fails(run(*arguments, "--endpoint-url", f"{server.url}/foo"))
+    assert f"There is no microlam server at {server.url}/foo" in said
+    assert f"--endpoint-url {server.url}\n" in said
 
 
 def test_a_reader_that_has_enough_is_no_error(serve: Serve) -> None:
