@@ -1,20 +1,43 @@
-"""The wheel, installed in an empty environment, serves the samples."""
+"""The wheel: installed in an empty environment it serves the samples, and older Pythons take its decorators."""
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import urllib.request
 import venv
 from pathlib import Path
 
+import pytest
+
+from microlam.executors.interpreters import find_python
 from tests.conftest import environment, until
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_wheel_serves_the_samples_from_an_empty_environment(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
-    [wheel] = tmp_path.glob("microlam-*.whl")
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)], check=True)
+    [wheel] = folder.glob("microlam-*.whl")
+    return wheel
+
+
+@pytest.mark.parametrize("runtime", ["python3.8", "python3.10"])
+def test_older_pythons_install_the_decorators(wheel: Path, tmp_path: Path, runtime: str) -> None:
+    python = find_python(runtime, os.environ)
+    if python is None:
+        pytest.skip(f"there is no {runtime}")
+    package = tmp_path / "package"
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-requires-python", str(wheel), "-t", str(package)]
+    subprocess.run(install, check=True)
+    (package / "hello.py").write_text("from microlam import http\n@http('GET /')\ndef handler(event, context): return 'answered'\n")
+    ran = subprocess.run([python, "-c", "import hello; print(hello.handler({}, None))"], cwd=package, capture_output=True, text=True, check=True)
+    assert ran.stdout == "answered\n"
+
+
+def test_the_wheel_serves_the_samples_from_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "empty", with_pip=True)
     python = tmp_path / "empty" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True)
