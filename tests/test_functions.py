@@ -41,13 +41,18 @@ class Folder:
     def __init__(self, path: Path, *, poll: bool = False, env_vars: Path | None = None) -> None:
         self.path = path
         self.said: list[str] = []
+        self.spoke = asyncio.Event()
         self.warmed: list[Version] = []
         self.retired: list[Version] = []
         self.triggers = Triggers()
         self.functions = FolderFunctions(
             path, path / ".microlam", region="us-east-1", account="000000000000", triggers=self.triggers, warm=self._warm, retire=self._retire,
-            say=self.said.append, poll=poll, env_vars=env_vars,
+            say=self._hear, poll=poll, env_vars=env_vars,
         )
+
+    def _hear(self, words: str) -> None:
+        self.said.append(words)
+        self.spoke.set()
 
     async def _warm(self, version: Version) -> Outcome | None:
         self.warmed.append(version)
@@ -235,6 +240,24 @@ async def test_the_very_next_request_runs_what_was_saved(folder: Folder) -> None
         await folder.functions.current(HELLO)
         folder.write({"hello.py": HANDLER.format(number)})
         assert await folder.answer() == number
+
+
+async def test_a_save_just_as_another_import_ends_is_seen(folder: Folder) -> None:
+    folder.write({"hello.py": HANDLER.format(0)})
+    await folder.functions.load()
+    await folder.functions.current(HELLO)
+
+    async def save_and_ask() -> object:
+        folder.spoke.clear()
+        await folder.spoke.wait()       # "new code runs" is said in the last step of the renewal: this is the loop's very next one
+        folder.write({"hello.py": HANDLER.format(2)})
+        return await folder.answer()
+
+    asked = asyncio.create_task(save_and_ask())
+    folder.write({"hello.py": HANDLER.format(1)})
+    await folder.answer()
+
+    assert await asked == 2
 
 
 async def test_a_request_looks_at_the_helpers_too(folder: Folder) -> None:

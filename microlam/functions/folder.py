@@ -166,9 +166,11 @@ class FolderFunctions:
 
     def _refresh(self, live: Live) -> asyncio.Task[None]:
         """Bring a function up to date; one at a time each, whoever asks."""
-        if live.refreshing is None:
+        # One that is done but has not said so yet looked before whatever was saved by now.
+        if live.refreshing is None or live.refreshing.done():
             def done(task: asyncio.Task[None]) -> None:
-                live.refreshing = None
+                if live.refreshing is task:
+                    live.refreshing = None
 
             live.refreshing = self._start(self._renew(live))
             live.refreshing.add_done_callback(done)
