@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
@@ -22,7 +23,7 @@ from microlam.executors.debugging import Debugging
 from microlam.executors.interpreters import Interpreters
 from microlam.executors.processes import Processes
 from microlam.faces import Faces, low_level
-from microlam.functions import Functions, Hosted, HostedSettings, read_hosted
+from microlam.functions import PATIENCE, Functions, Hosted, HostedSettings, read_hosted
 from microlam.hooks import Hook
 from microlam.invoke import Invoker
 from microlam.model import EVENT_PAYLOAD_LIMIT, SYNC_PAYLOAD_LIMIT, Invocation, Outcome, Retry, Version, function_arn, new_id, read_function_name
@@ -216,6 +217,7 @@ class Microlam:
             requirements=settings.requirements, layer_folder=lambda layers: self.accounts.layers.folder(layers), runtime_warning=self._runtime_warning,
             interpreter=self._interpreter, deployed=self.on_deploy,
             expect=lambda version: self.executors[version.executor].expect(version),
+            patience=PATIENCE if settings.debug_port is None else inf,      # an import may stand at a breakpoint
         )
         self.functions.forgotten.append(self.attached.forget)
         self.invoker = Invoker(

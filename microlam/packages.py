@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,12 +119,13 @@ class Copy:
     sha256: str                         # base64, as AWS writes hashes of code
     root: Path
     files: Mapping[str, Stamp]
+    folders: Mapping[str, Stamp | None] = field(default_factory=dict)       # they lay in, by path: where one comes or goes, its folder changes
     taken_ns: int
 
     @property
     def settled(self) -> bool:
         """Whether every later change of a file shows in its stamp."""
-        return all(stamp.settled(self.taken_ns) for stamp in self.files.values())
+        return all(stamp is None or stamp.settled(self.taken_ns) for stamp in (*self.files.values(), *self.folders.values()))
 
 
 class Packages:

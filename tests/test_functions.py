@@ -38,7 +38,7 @@ if call == "call":
 class Folder:
     """A folder of functions, and what its server did."""
 
-    def __init__(self, path: Path, *, poll: bool = False, env_vars: Path | None = None) -> None:
+    def __init__(self, path: Path, *, poll: bool = False, env_vars: Path | None = None, patience: float = 30.0) -> None:
         self.path = path
         self.said: list[str] = []
         self.spoke = asyncio.Event()
@@ -47,7 +47,7 @@ class Folder:
         self.triggers = Triggers()
         self.functions = FolderFunctions(
             path, path / ".microlam", region="us-east-1", account="000000000000", triggers=self.triggers, warm=self._warm, retire=self._retire,
-            say=self._hear, poll=poll, env_vars=env_vars,
+            say=self._hear, poll=poll, env_vars=env_vars, patience=patience,
         )
 
     def _hear(self, words: str) -> None:
@@ -270,6 +270,21 @@ async def test_a_request_looks_at_the_helpers_too(folder: Folder) -> None:
         assert await folder.answer() == number
 
 
+@pytest.mark.parametrize(("handler", "helper"), [("hello.py", "helper.py"), ("hello.py", "lib/helper.py"), ("hello/app.py", "hello/helper.py")])
+async def test_a_request_sees_helpers_come_and_go(folder: Folder, handler: str, helper: str) -> None:
+    imported = helper.removeprefix("hello/").removesuffix(".py").replace("/", ".")
+    folder.write({
+        handler: f"try:\n    from {imported} import x\nexcept ImportError:\n    x = 'none'\ndef handler(event, context):\n    return x",
+        "lib/__init__.py": "", "lib/other.py": "",
+    })
+    await folder.functions.load()
+    for number in range(3):
+        assert await folder.answer() == "none"
+        folder.write({helper: f"x = {number}"})
+        assert await folder.answer() == number
+        (folder.path / helper).unlink()
+
+
 async def test_a_changed_helper_is_noticed_too(folder: Folder) -> None:
     folder.write({"hello.py": "import helper\ndef handler(event, context):\n    return helper.x", "helper.py": "x = 1", "other.py": HANDLER.format("other")})
     await folder.functions.load()
@@ -393,6 +408,78 @@ async def test_a_request_that_gives_up_does_not_stop_the_import_for_others(folde
     impatient.cancel()
 
     assert await answer_of(await patient) == "new"
+
+
+HANGING = "import time\ntime.sleep(600)\n" + HANDLER.format("late")
+
+
+async def test_what_is_saved_while_an_import_hangs_is_imported_in_its_place(folder: Folder) -> None:
+    folder.write({"hello.py": HANDLER.format("old")})
+    await folder.functions.load()
+    await folder.functions.current(HELLO)
+    folder.write({"hello.py": HANGING})
+    waiting = asyncio.create_task(folder.answer())
+    await until(lambda: folder.warmed)
+
+    folder.write({"hello.py": HANDLER.format("new")})
+
+    assert await waiting == "new"
+    assert await folder.answer() == "new"
+    assert len(folder.warmed) == 2
+
+
+async def test_requests_wait_only_so_long_for_an_import(folder: Folder) -> None:
+    folder = Folder(folder.path, patience=0.01)
+    door = folder.path.parent / "door"
+    folder.write({"hello.py": HANDLER.format("old")})
+    await folder.functions.load()
+    await folder.functions.current(HELLO)
+    folder.write({"hello.py": f"import os, time\nwhile not os.path.exists({str(door)!r}):\n    time.sleep(0.01)\n" + HANDLER.format("new")})
+
+    assert [await folder.answer() for _ in range(3)] == ["old"] * 3
+    assert folder.error() == "StillImporting: after 0.01 s the new code is not imported yet"
+    assert "the last good code goes on serving" in folder.said[-1]
+    door.touch()
+    await until(lambda: not folder.error())
+    assert await folder.answer() == "new"
+    assert len(folder.warmed) == 1
+
+    folder.write({"hello.py": HANGING})
+    assert await folder.answer() == "new"
+    folder.write({"hello.py": HANDLER.format("new") + "# mended"})
+    await folder.functions.current(HELLO)
+    await until(lambda: not folder.error())
+    await folder.functions.close()
+
+
+async def test_requirements_that_cannot_be_installed_leave_the_last_good_code_serving(folder: Folder) -> None:
+    good = f"--no-index\n{wheel(folder.path, 'tiny', 'SIZE = 5')}\n"
+    folder.write({"hello.py": "import tiny\ndef handler(event, context):\n    return tiny.SIZE", "requirements.txt": good})
+    await folder.functions.load()
+    assert await folder.answer() == 5
+
+    folder.write({"requirements.txt": good + "no-such-package\n"})
+    for _ in range(3):
+        assert await folder.answer() == 5
+    folder.write({"hello.py": "import tiny\ndef handler(event, context):\n    return tiny.SIZE + 1"})
+    assert await folder.answer() == 5
+    assert "no-such-package" in folder.error()
+    assert "the last good code goes on serving" in folder.said[-1]
+
+    folder.write({"requirements.txt": good})
+    assert await folder.answer() == 6
+    assert folder.error() == ""
+
+
+async def test_who_never_had_what_it_requires_runs_new_code_without(folder: Folder) -> None:
+    folder.write({"hello.py": HANDLER.format("old"), "requirements.txt": "--no-index\nno-such-package"})
+    await folder.functions.load()
+    assert await folder.answer() == "old"
+
+    folder.write({"hello.py": HANDLER.format("new")})
+
+    assert await folder.answer() == "new"
+    assert "no-such-package" in folder.error()
 
 
 async def test_a_file_saved_without_a_change_restarts_nothing(folder: Folder) -> None:

@@ -5,10 +5,10 @@ snapshot (what is kept) → rules (what may be asked) → shelves (where it is k
 """
 from __future__ import annotations
 
-from microlam.functions.folder import Function
+from microlam.functions.folder import PATIENCE, Function
 from microlam.functions.history import revert
 from microlam.functions.hosted import Hosted, HostedSettings, read_hosted
 from microlam.functions.snapshot import Change, Provision, Snapshot
 from microlam.functions.verbs import Functions
 
-__all__ = ["Change", "Function", "Functions", "Hosted", "HostedSettings", "Provision", "Snapshot", "read_hosted", "revert"]
+__all__ = ["PATIENCE", "Change", "Function", "Functions", "Hosted", "HostedSettings", "Provision", "Snapshot", "read_hosted", "revert"]

@@ -6,13 +6,14 @@ one serves. Watching is for speed alone: a request looks at its files itself, so
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from microlam.errors import FunctionNotFound, MicrolamError
 from microlam.functions.declared import settle_routes, triggers_of
@@ -21,12 +22,16 @@ from microlam.functions.looking import Looker, Plan, Seen, python_of
 from microlam.functions.watching import Watcher
 from microlam.hooks import Hook
 from microlam.model import LATEST, Invocation, Outcome, Trigger, Version, function_arn
-from microlam.packages import Packages, Stamp, stamp_of
+from microlam.packages import Copy, Packages, Stamp, stamp_of
 from microlam.requirements import Requirements, RequirementsFailed
+
+T = TypeVar("T")
 
 LOOK_ANYWAY = 5.0       # seconds; file events may get lost
 LOOK_SOON = 0.5         # while a file may be half-written
 AT_ONCE = 4             # imports that no request waits for
+LOOK_MEANWHILE = 0.1    # while an import lasts
+PATIENCE = 10.0         # with an import, as long as AWS lets one take; then the last good code serves while it goes on
 
 _IMPORT_ERRORS = frozenset({
     "Runtime.ImportModuleError", "Runtime.HandlerNotFound", "Runtime.UserCodeSyntaxError", "Runtime.MalformedHandlerName", "Runtime.BuiltInModuleConflict",
@@ -37,6 +42,18 @@ class TriggerTable(Protocol):
     """Where triggers are written to."""
 
     def replace(self, arn: str, triggers: Sequence[Trigger]) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A version that the files of a function made, and what they were then."""
+
+    version: Version
+    missing: RequirementsFailed | None      # why what it requires could not be installed
+    plan: Plan
+    copy: Copy
+    beside: Mapping[str, Stamp | None]
+    marks: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +75,7 @@ class FolderFunctions:
 
     `warm` starts a worker that imports a version and tells what went wrong; `retire` ends a version's workers once they are done;
     `is_warm` says whether a version has workers, which is when new code is imported before anyone asks for it; `bucket_folder` tells where a bucket is,
-    `interpreter` which Python a runtime runs on.
+    `interpreter` which Python a runtime runs on. Requests wait `patience` seconds for an import.
     """
 
     def __init__(
@@ -67,6 +84,7 @@ class FolderFunctions:
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
         bucket_folder: Callable[[str], Path] = Path, interpreter: Callable[[str], Awaitable[str]] | None = None, executor: str = "processes",
         requirements: Path | None = None, deployed: Hook[[Version]] | None = None, expect: Callable[[Version], None] = lambda version: None,
+        patience: float = PATIENCE,
     ) -> None:
         self._region, self._account = region, account
         self._triggers, self._warm, self._retire, self._is_warm, self._say = triggers, warm, retire, is_warm, say
@@ -80,9 +98,9 @@ class FolderFunctions:
         self._seen: Seen | None = None
         self._looks = 0
         self._looking = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._ending: list[Version] = []
-        self._deployed, self._expect = deployed or Hook(), expect
+        self._deployed, self._expect, self._patience = deployed or Hook(), expect, patience
 
     # ---- who is there ------------------------------------------------------------------------------------------------
 
@@ -177,31 +195,36 @@ class FolderFunctions:
         return live.refreshing
 
     async def _renew(self, live: Live) -> None:
-        if self._seen is None or not self._seen.still_holds(live.plan):
+        try:
+            made: Made | None = await self._make(live)
+            while made is not None:
+                made = await self._take_over(live, made)
+        except FunctionNotFound:
+            raise
+        except Exception as error:      # whatever it is: the last good code goes on serving, and the author is told
+            live.trouble = _described(error)
+            self._tell(live)
+
+    async def _make(self, live: Live) -> Made | None:
+        """What the files make of a function now; None where its own file is gone, or being saved by way of another: a later look will tell."""
+        if self._seen is None or not (self._seen.still_holds(live.plan) and self._looker.requires_the_same(live.plan)):
             await self.look()
         if self._live.get(live.arn) is not live:
             raise FunctionNotFound(arn=live.arn)
-        plan, beside = live.plan, self._beside(live.plan)
-        try:
-            trouble = await self._install(plan)
-            if live.good is None and live.trouble is None:
-                self._expect(plan.version(live.arn))
-            copy = self._looker.copy_nowait(plan)
-            if copy is None:
-                copy = await asyncio.to_thread(self._looker.copy, plan)
-        except (MicrolamError, OSError) as error:
-            live.trouble = _described(error)
-            self._tell(live)
-            return
+        plan, beside, marks = live.plan, self._beside(live.plan), live.marks
+        missing = await self._install(plan)
+        if live.good is None and live.trouble is None:
+            self._expect(plan.version(live.arn))
+        copy = self._looker.copy_nowait(plan)
+        if copy is None:
+            copy = await asyncio.to_thread(self._looker.copy, plan)
         if plan.own not in copy.files and live.good is not None:
-            return      # gone, or being saved by way of another file: a later look will tell
-        live.files, marks = copy.files, live.marks
-        live.trouble = _described(trouble) if trouble else None
-        await self._take_over(live, plan.version(live.arn, copy, installed=trouble is None))
-        live.adopt(plan, copy, beside, marks)
+            return None
+        live.files = copy.files
+        return Made(version=plan.version(live.arn, copy, installed=missing is None), missing=missing, plan=plan, copy=copy, beside=beside, marks=marks)
 
     async def _install(self, plan: Plan) -> RequirementsFailed | None:
-        """Install what a function requires; where that fails it runs without, and says why."""
+        """Install what a function requires; gives why that fails."""
         try:
             if plan.requirements is not None:
                 await self._requirements.install(plan.requirements, python_of(plan.found))
@@ -215,31 +238,73 @@ class FolderFunctions:
         requirements = {str(plan.requirements): stamp_of(plan.requirements)} if plan.requirements else {}
         return {**self._seen.inputs.stamps, **requirements}
 
-    async def _take_over(self, live: Live, version: Version) -> None:
-        """Let a version serve as soon as a worker has imported it."""
-        if live.latest is not None and version.key == live.latest.key:
-            self._tell(live)
-            return      # saved without a change, or still as broken as it was
+    async def _take_over(self, live: Live, made: Made) -> Made | None:
+        """Let a version serve as soon as a worker has imported it; gives a newer one where the files change before."""
+        version = made.version
+        live.trouble = _described(made.missing) if made.missing else None
         if live.good is None:
             live.good = live.latest = version       # the first request's own worker imports it: a cold start is one fork
+        elif made.missing and live.broken is None and not live.bare:
+            live.stop_importing()                   # only who never had what it requires runs without
+        elif live.latest is not None and version.key == live.latest.key:
+            pass                                    # saved without a change, or still as broken as it was
         elif version.key == live.good.key:
+            live.stop_importing()
             live.latest, live.failure = live.good, live.broken
         else:
-            outcome = await self._warm(version)
-            # Only now: had the import been cut off, the next request must begin it again.
-            live.latest, live.failure = version, outcome.error if outcome else None
-            if outcome is None or live.broken is not None:
-                self._replace(live, version)
+            newer = await self._import(live, made)
+            if newer is not None:
+                return newer
+        if version.key == live.good.key:
+            live.bare = made.missing is not None
         self._tell(live)
+        live.adopt(made.plan, made.copy, made.beside, made.marks)
+        return None
 
-    def _replace(self, live: Live, version: Version) -> None:
-        before, live.good, live.broken = live.good, version, live.failure
-        self._start(self._deployed.tell(version))
+    async def _import(self, live: Live, made: Made) -> Made | None:
+        """Have a worker import a version. One that takes long is given up for what is saved meanwhile, and in the end no longer waited for."""
+        live.stop_importing()
+        version, since = made.version, time.monotonic()
+        importing = live.importing = self._start(self._warmed(version))
+        while not importing.done() and time.monotonic() - since < self._patience:
+            await asyncio.wait({importing}, timeout=min(LOOK_MEANWHILE, self._patience))
+            newer = None if importing.done() else await self._make(live)
+            if newer is not None and newer.version.key != version.key:
+                live.stop_importing()
+                return newer
+        if self._live.get(live.arn) is not live:
+            raise FunctionNotFound(arn=live.arn)
+        if importing.done():
+            self._imported(live, made, importing.result())
+        else:
+            live.latest, live.failure = version, {"errorType": "StillImporting", "errorMessage": f"after {self._patience:g} s the new code is not imported yet"}
+            self._start(self._follow(live, made, importing))
+        return None
+
+    async def _warmed(self, version: Version) -> Outcome | None:
+        return await self._warm(version)
+
+    async def _follow(self, live: Live, made: Made, importing: asyncio.Task[Outcome | None]) -> None:
+        """Let a version that takes its time serve once it has been imported after all."""
+        await asyncio.wait({importing})
+        if live.importing is importing and not importing.cancelled():
+            self._imported(live, made, importing.result())
+            self._tell(live)
+
+    def _imported(self, live: Live, made: Made, outcome: Outcome | None) -> None:
+        # Only now: had the import been cut off, the next request must begin it again.
+        live.importing, live.latest, live.failure = None, made.version, outcome.error if outcome else None
+        if outcome is None or live.broken is not None:
+            self._replace(live, made)
+
+    def _replace(self, live: Live, made: Made) -> None:
+        before, live.good, live.broken, live.bare = live.good, made.version, live.failure, made.missing is not None
+        self._start(self._deployed.tell(made.version))
         if before is not None:
             live.recent.append(before)
             self._start(self._end(before))
         if live.failure is None and not live.told:
-            self._say(f"{version.name}: new code runs")
+            self._say(f"{made.version.name}: new code runs")
 
     async def _end(self, *versions: Version) -> None:
         """Let versions finish what they run, then remove the copies that nobody needs any more."""
@@ -258,7 +323,7 @@ class FolderFunctions:
             return
         live.told = words
         name = live.plan.found.name
-        serves = live.good is not None and live.broken is None and not live.trouble
+        serves = live.good is not None and live.broken is None and not (live.trouble and live.bare)
         self._say(f"{name}: {words}{' — the last good code goes on serving' if serves else ''}" if words else f"{name}: mended")
 
     # ---- new and removed functions -----------------------------------------------------------------------------------
@@ -314,6 +379,7 @@ class FolderFunctions:
     def _remove(self, live: Live) -> None:
         self._triggers.replace(live.arn, ())
         self._say(f"{live.plan.found.name}: no longer a function; {live.plan.found.file} is gone or has no handler")
+        live.stop_importing()
         if live.good is not None:
             self._start(self._end(live.good))
 
@@ -354,7 +420,7 @@ class FolderFunctions:
             for _ in range(min(AT_ONCE, len(waiting))):
                 tasks.create_task(work())
 
-    def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         """Run something beside the caller, who may be cancelled; `close` ends what is still running."""
         task = asyncio.create_task(work)
         self._tasks.add(task)

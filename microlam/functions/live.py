@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Mapping
 
 from microlam.functions.looking import Plan
-from microlam.model import Trigger, Version
+from microlam.model import Outcome, Trigger, Version
 from microlam.packages import Copy, Stamp, stamp_of
 
-# A request looks at its handler's file and at a few others every time (a microsecond each), at the rest of a small package and at the
-# configuration at most so often. What it does not look at, the watcher tells.
+# A request looks at its handler's file, at the folder it lies in (where files come and go) and at a few others every time (a microsecond each),
+# at the rest of a small package and at the configuration at most so often. What it does not look at, the watcher tells.
 LOOK_EVERY = 0.002
 LOOK_ALWAYS = 8
 LOOK_AT_MOST = 64
@@ -33,7 +33,9 @@ class Live:
         self.failure: Mapping[str, object] | None = None        # why it does not import
         self.trouble: Mapping[str, object] | None = None        # why it could not be made as it should
         self.told = ""                                          # the error that was last said aloud
+        self.bare = False                                       # the good one runs without what it requires, which could not be installed
         self.recent: deque[Version] = deque(maxlen=KEEP_LAST)
+        self.importing: asyncio.Task[Outcome | None] | None = None      # of the latest, before it may serve
         self.refreshing: asyncio.Task[None] | None = None
         self.files: Mapping[str, Stamp] = {}
         self.marks = 0                                          # how often something was seen to have changed
@@ -54,8 +56,10 @@ class Live:
 
     def adopt(self, plan: Plan, copy: Copy, beside: Mapping[str, Stamp | None], marks: int) -> None:
         """Take the files of a copy, and those `beside` the code, for what there is, until one differs; `marks` were seen when it was made."""
-        own: list[tuple[str, Stamp | None]] = [(str(plan.path), copy.files.get(plan.own))]
-        others = [(str(plan.root / path), stamp) for path, stamp in copy.files.items() if path != plan.own]
+        root = str(plan.root)
+        own = [(str(plan.path), copy.files.get(plan.own)), (root, copy.folders.get(root))]
+        others: list[tuple[str, Stamp | None]] = [(str(plan.root / path), stamp) for path, stamp in copy.files.items() if path != plan.own]
+        others += [(path, stamp) for path, stamp in copy.folders.items() if path != root]
         self._always = [*own, *others] if len(others) <= LOOK_ALWAYS else own
         self._sometimes = [*beside.items(), *(others if LOOK_ALWAYS < len(others) <= LOOK_AT_MOST else [])]
         self._look_again = 0.0
@@ -92,6 +96,12 @@ class Live:
             return False
         self._look_again = time.monotonic() + LOOK_EVERY
         return True
+
+    def stop_importing(self) -> None:
+        """What is being imported is no longer what the files hold."""
+        if self.importing is not None:
+            self.importing.cancel()
+            self.importing = None
 
     def versions(self) -> list[Version]:
         """Those whose copies are still of use."""

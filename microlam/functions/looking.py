@@ -4,8 +4,9 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -118,11 +119,16 @@ class Looker:
 
     def copy(self, plan: Plan) -> Copy:
         """Copy a function's package as it is now."""
-        return self._packages.keep(plan.root, lambda: self._files(plan))
+        taken_ns, folders = time.time_ns(), self._folders_of(plan)
+        return replace(self._packages.keep(plan.root, lambda: self._files(plan)), folders=folders, taken_ns=taken_ns)
 
     def copy_nowait(self, plan: Plan) -> Copy | None:
         """The same for a few small files: copied sooner than a thread for it would have begun. None where they are more, or just change."""
-        return self._packages.keep_nowait(plan.root, lambda: self._files(plan)) if self._is_small(plan) else None
+        if not self._is_small(plan):
+            return None
+        taken_ns, folders = time.time_ns(), {str(plan.root): stamp_of(plan.root)}
+        copy = self._packages.keep_nowait(plan.root, lambda: self._files(plan))
+        return replace(copy, folders=folders, taken_ns=taken_ns) if copy else None
 
     @staticmethod
     def _is_small(plan: Plan) -> bool:
@@ -137,8 +143,7 @@ class Looker:
         plans = {}
         for name, found in discovery.functions.items():
             root = self._folder / found.folder
-            runtime = python_of(found)
-            requirements, installed = (self._required_by(root, runtime) if found.folder else None) or self._required_by(self._folder, runtime) or (None, None)
+            requirements, installed = self._required(found)
             plans[name] = Plan(
                 found=found, root=root, path=self._folder / found.file,
                 names=None if found.folder else tuple(dict.fromkeys([found.file.partition("/")[0], *discovery.shared])),
@@ -152,6 +157,15 @@ class Looker:
         names = sorted(buckets_of([found]))
         return {"MICROLAM_BUCKETS": json.dumps({name: str(self._bucket_folder(name)) for name in names})} if names else {}
 
+    def requires_the_same(self, plan: Plan) -> bool:
+        """Whether what a function requires is what it was."""
+        return self._required(plan.found) == (plan.requirements, plan.installed)
+
+    def _required(self, found: Found) -> tuple[Path, Path | None] | tuple[None, None]:
+        runtime = python_of(found)
+        own = self._required_by(self._folder / found.folder, runtime) if found.folder else None
+        return own or self._required_by(self._folder, runtime) or (None, None)
+
     def _required_by(self, folder: Path, runtime: str) -> tuple[Path, Path | None] | None:
         """A folder's requirements file, and where what it asks for is, or will be, for a runtime."""
         file = folder / "requirements.txt"
@@ -159,11 +173,18 @@ class Looker:
 
     def _files(self, plan: Plan, shared: Mapping[str, Stamp] | None = None) -> dict[str, Stamp]:
         """The files of a package; `shared` are those of all root files, where they are known already."""
-        if plan.names is None:
-            return files_under(plan.root, [name for name in code_in(plan.root) if name not in NEVER_CODE], self._apart)
-        if shared is None:
-            return files_under(plan.root, plan.names, self._apart)
+        if plan.names is None or shared is None:
+            return files_under(plan.root, self._names(plan), self._apart)
         return files_under(plan.root, plan.names[:1], self._apart) | dict(shared)
+
+    def _folders_of(self, plan: Plan) -> dict[str, Stamp | None]:
+        """The folders of a package, by path."""
+        below = folders_under(plan.root, self._names(plan), self._apart)
+        return {str(path): stamp_of(path) for path in (plan.root, *(plan.root / name for name in below))}
+
+    def _names(self, plan: Plan) -> Sequence[str]:
+        """What of its root belongs to a package."""
+        return [name for name in code_in(plan.root) if name not in NEVER_CODE] if plan.names is None else plan.names
 
     def _folders(self, discovery: Discovery, tops: set[str]) -> frozenset[Path]:
         """What to subscribe to: the folder, its sub-folders (one may become a function), and all below those that hold code."""

@@ -14,7 +14,7 @@ from microlam.clock import Clock, SystemClock
 from microlam.errors import AliasNotFound, FunctionExists, FunctionNotFound
 from microlam.functions.concurrency import Concurrency
 from microlam.functions.declared import triggers_of
-from microlam.functions.folder import FolderFunctions, Function, TriggerTable
+from microlam.functions.folder import PATIENCE, FolderFunctions, Function, TriggerTable
 from microlam.functions.hosted import Hosted, numbers_of
 from microlam.functions.provisioning import Provisioning
 from microlam.functions.shelves import Documents, Shelf, Shelves, latest_first
@@ -42,7 +42,7 @@ class Registry:
         bucket_folder: Callable[[str], Path] = Path, executor: str = "processes", requirements: Path | None = None,
         layer_folder: Callable[[Sequence[str]], Awaitable[str]] | None = None, runtime_warning: Callable[[str], str] = lambda runtime: "",
         interpreter: Callable[[str], Awaitable[str]] | None = None, clock: Clock | None = None, seed: int | None = None,
-        deployed: Hook[[Version]] | None = None, expect: Callable[[Version], None] = lambda version: None,
+        deployed: Hook[[Version]] | None = None, expect: Callable[[Version], None] = lambda version: None, patience: float = PATIENCE,
     ) -> None:
         self._region, self._account, self._warm, self._retire = region, account, warm, retire
         self._layer_folder, self._runtime_warning = layer_folder, runtime_warning
@@ -51,7 +51,7 @@ class Registry:
         self._folder = FolderFunctions(
             folder, data, region=region, account=account, triggers=triggers, warm=warm, retire=retire, say=say, env_vars=env_vars, poll=poll,
             is_warm=is_warm, bucket_folder=bucket_folder, interpreter=interpreter, executor=executor, requirements=requirements, deployed=deployed,
-            expect=expect,
+            expect=expect, patience=patience,
         )
         self._archives = Archives(data.resolve() / "code")
         self._shelves = Shelves(store, self._clock)
