@@ -29,6 +29,7 @@ class Peer:
     invocations: list[Invocation] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     gone: bool = False
+    saved: Mapping[str, Handler] | None = None      # what a look at the folder shows
 
     @property
     def routes(self) -> RouteTable:
@@ -41,6 +42,9 @@ class Peer:
         if self.gone:
             raise FunctionNotFound(arn=arn)
         return Version(arn=arn, handler="app.handler", runtime="python3.11", root="/")
+
+    async def look_again(self) -> None:
+        self.handlers = self.saved or self.handlers
 
     async def invoke(self, version: Version, invocation: Invocation) -> Outcome:
         self.invocations.append(invocation)
@@ -166,6 +170,12 @@ async def test_a_throttled_invocation_is_503_and_a_vanished_function_500() -> No
         assert headers["apigw-requestid"] == peer.invocations[0].id
         peer.gone = True
         assert (await client.ask("GET", "/busy"))[::2] == (500, b'{"message":"Internal Server Error"}')
+
+
+async def test_a_route_that_was_saved_a_moment_ago_is_found() -> None:
+    async with gateway(Peer({"GET /old": returning("old")}, saved={"GET /new": returning("new")})) as client:
+        assert (await client.ask("GET", "/new"))[2] == b"new"
+        assert (await client.ask("GET", "/old"))[0] == 404
 
 
 async def test_cookies_headers_and_binary_bodies_go_out() -> None:

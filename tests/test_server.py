@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Serve, Server, environment, until
+from tests.conftest import Serve, Server, environment, refusal, until
 
 HELLO = """
 def handler(event, context):
@@ -175,13 +176,21 @@ def test_the_last_good_code_serves_while_the_new_does_not_import(serve: Serve) -
     assert server.health["errors"] == []
 
 
-def test_functions_appear_and_disappear(serve: Serve) -> None:
-    server = serve({"hello.py": HELLO})
-    assert server.get("/second").status == 404
-    server.write({"second.py": HELLO})
-    until(lambda: server.get("/second").status == 200)
-    (server.folder / "second.py").unlink()
-    until(lambda: server.get("/second").status == 404)
+@pytest.mark.parametrize("flags", [(), ("--poll",)], ids=["events", "poll"])
+def test_functions_appear_and_disappear_at_once(serve: Serve, flags: tuple[str, ...]) -> None:
+    server = serve({"hello.py": HELLO}, *flags)
+    for _ in range(3):
+        server.write({"second.py": HELLO})
+        assert server.get("/second").status == 200
+        server.write({"second.py": "from microlam import http\n@http('GET /moved')\n" + HELLO})
+        assert server.get("/moved").status == 200
+        assert server.get("/second").status == 404
+        (server.folder / "second.py").unlink()
+        assert server.get("/moved").status == 404
+        server.write({"third/app.py": HELLO})
+        assert server.client().invoke(FunctionName="third")["StatusCode"] == 200
+        shutil.rmtree(server.folder / "third")
+        assert refusal(server.client().invoke, FunctionName="third")[0] == "ResourceNotFoundException"
 
 
 # ---- the wire --------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 LOOK_ANYWAY = 5.0       # seconds; file events may get lost
 LOOK_SOON = 0.5         # while a file may be half-written
+LOOK_PAUSE = 0.01       # between looks for what nobody knows of: many ask for what is nowhere
 AT_ONCE = 4             # imports that no request waits for
 LOOK_MEANWHILE = 0.1    # while an import lasts
 PATIENCE = 10.0         # with an import, as long as AWS lets one take; then the last good code serves while it goes on
@@ -98,6 +99,8 @@ class FolderFunctions:
         self._seen: Seen | None = None
         self._looks = 0
         self._looking = asyncio.Lock()
+        self._next_look: asyncio.Task[None] | None = None
+        self._look_pause_ends = 0.0
         self._tasks: set[asyncio.Task[object]] = set()
         self._ending: list[Version] = []
         self._deployed, self._expect, self._patience = deployed or Hook(), expect, patience
@@ -343,6 +346,18 @@ class FolderFunctions:
             known = {live.plan.found.name: live.plan.found for live in self._live.values()}
             in_use = {live.plan.found.name: live.files for live in self._live.values() if live.good is not None}
             self._apply(await asyncio.to_thread(self._looker.look, known, in_use))
+
+    async def look_again(self) -> None:
+        """Notice what has changed before this call. Many who ask at once share one look, and one follows the other after a pause."""
+        if self._next_look is None:
+            self._next_look = self._start(self._look_after_a_pause())
+        await asyncio.shield(self._next_look)
+
+    async def _look_after_a_pause(self) -> None:
+        await asyncio.sleep(self._look_pause_ends - time.monotonic())
+        self._next_look = None      # who comes from here on may have saved something that this look does not see
+        await self.look()
+        self._look_pause_ends = time.monotonic() + LOOK_PAUSE
 
     def _apply(self, seen: Seen, *, first: bool = False) -> None:
         warned = {*self.warnings, *(warning for live in self._live.values() for warning in live.plan.found.warnings)}

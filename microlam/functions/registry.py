@@ -126,7 +126,8 @@ class Registry:
             return await self._folder.current(arn)
         shelf = self._shelves.by_arn.get(arn)
         if shelf is None or shelf.latest is None:
-            raise FunctionNotFound(arn=arn)
+            await self._folder.look_again()     # its file may have been saved this moment
+            return await self._folder.current(arn)
         return shelf.loaded.get(LATEST) or await self._load(shelf, LATEST)
 
     async def _load(self, shelf: Shelf, number: str, qualifier: str | None = None) -> Version:
@@ -264,6 +265,10 @@ class Registry:
     async def look(self) -> None:
         """Notice now what has changed in the folder."""
         await self._folder.look()
+
+    async def look_again(self) -> None:
+        """Notice what has changed in the folder before this call; many who ask at once share a look."""
+        await self._folder.look_again()
 
     async def watch(self) -> None:
         """Follow the folder, and keep workers ready where they were asked for, until cancelled."""

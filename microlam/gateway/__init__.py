@@ -12,7 +12,7 @@ from urllib.parse import quote
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from microlam.clock import Clock, SystemClock
-from microlam.errors import NotFound, RequestTooLarge, Throttled
+from microlam.errors import MicrolamError, NotFound, RequestTooLarge, Throttled
 from microlam.events.http import HttpFacts, HttpReply, Malformed, reply, split_target
 from microlam.events.template import Template
 from microlam.gateway.body import read_body
@@ -42,6 +42,7 @@ class Functions(Protocol):
 
     def ready(self, arn: str, qualifier: str | None = None) -> Version | None: ...
     async def current(self, arn: str, qualifier: str | None = None) -> Version: ...
+    async def look_again(self) -> None: ...
 
 
 class Triggers(Protocol):
@@ -98,27 +99,50 @@ class Gateway:
                 return message(408, "Request Timeout", close=True)
             except web.RequestPayloadError:
                 return message(400, "Bad Request", close=True)
-        template = self._template(request)
-        if template is None:
-            return message(404, "Not Found")
-        id, now, match = new_id(), self.clock.now(), template.match
-        payload = template.event(id, now, body)
-        if len(payload) > SYNC_PAYLOAD_LIMIT:
-            return message(413, "Request Entity Too Large")
-        invocation = Invocation(
-            id=id, arn=match.arn, qualifier=match.qualifier, payload=payload, cause="http", queued_at=now, summary=template.summary,
-        )
+        template, id, now = self._template(request), new_id(), self.clock.now()
+        version = self.functions.ready(template.match.arn, template.match.qualifier) if template is not None else None
         try:
-            version = self.functions.ready(match.arn, match.qualifier) or await self.functions.current(match.arn, match.qualifier)
+            if version is None:
+                template, version = await self._lead(request, template)
+            if template is None:
+                return message(404, "Not Found")
+            if version is None:     # the route leads to an alias that is not there
+                return message(500, "Internal Server Error", id=id)
+            payload, match = template.event(id, now, body), template.match
+            if len(payload) > SYNC_PAYLOAD_LIMIT:
+                return message(413, "Request Entity Too Large")
+            invocation = Invocation(
+                id=id, arn=match.arn, qualifier=match.qualifier, payload=payload, cause="http", queued_at=now, summary=template.summary,
+            )
             outcome = await (self._invoke(version, invocation) if self.cancelling else self.invoker.invoke(version, invocation))
         except Throttled:
             return message(503, "Service Unavailable", id=id)
-        except NotFound:  # The function, or the alias, went after the table was read.
+        except MicrolamError:       # The function cannot be had; what is wrong with it has been said.
             return message(500, "Internal Server Error", id=id)
         answer = reply(outcome) if outcome.ok else None
         if isinstance(answer, HttpReply):
             return Written(answer, id) if self.untouched else response(answer, id)
         return self._failure(request, outcome, invocation, answer)
+
+    async def _lead(self, request: web.BaseRequest, template: Template | None) -> tuple[Template | None, Version | None]:
+        """Where a request leads and what runs there, by what the folder is now: a function that was saved a moment ago is found, one that went is not."""
+        if template is None:
+            await self.functions.look_again()
+            template = self._template(request)
+        while template is not None:
+            routes, match = self.triggers.routes, template.match
+            version = await self._current(match.arn, match.qualifier)
+            again = template if self.triggers.routes is routes else self._template(request)
+            if again is not None and again.match.target == match.target:
+                return again, version
+            template = again
+        return None, None
+
+    async def _current(self, arn: str, qualifier: str | None) -> Version | None:
+        try:
+            return await self.functions.current(arn, qualifier)
+        except NotFound:
+            return None
 
     def _template(self, request: web.BaseRequest) -> Template | None:
         """The event of requests like this one, and what is known of them; None where no route leads anywhere."""
