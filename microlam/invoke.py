@@ -17,7 +17,7 @@ from typing import NamedTuple
 from microlam.admission import Admission, Place
 from microlam.awake import Awake
 from microlam.clock import Clock
-from microlam.errors import MicrolamError, NotFound, RecordUnavailable, ReserveUsedUp, Throttled
+from microlam.errors import MicrolamError, RecordUnavailable, ReserveUsedUp, Throttled
 from microlam.executors import Behind, Executor
 from microlam.hooks import Hook
 from microlam.model import Invocation, Outcome, Retry, Version, new_id
@@ -343,14 +343,14 @@ class Invoker:
         try:
             version = await self._current(invocation.arn, invocation.qualifier)
             return await self._run(version, invocation, patient=True)
-        except NotFound as error:
-            return refusal(error, "failed")
         except Throttled as error:
             verdict = after_throttle(invocation, await self._retry_for(invocation), self._clock.now())
             if isinstance(verdict, GiveUp):
                 return refusal(error, "throttled")
             await self._insist(lambda: self._store.postpone(invocation, self._clock.now() + timedelta(seconds=verdict.seconds)))
             return None
+        except MicrolamError as error:      # there is no such function, or its code cannot be had
+            return refusal(error, "failed")
 
     # ---- what runs now ------------------------------------------------------------------------------------------
 

@@ -217,7 +217,7 @@ def _being_made(entry: os.DirEntry[str]) -> bool:
 def _name(digests: Mapping[str, bytes]) -> str:
     whole = hashlib.sha256()
     for path, digest in digests.items():
-        whole.update(f"{len(path)}:{path}".encode() + digest)
+        whole.update(os.fsencode(f"{len(path)}:{path}") + digest)      # a name need not be UTF-8
     return whole.hexdigest()
 
 
@@ -277,7 +277,8 @@ def zip_of(folder: Path) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            facts = zipfile.ZipInfo(path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
+            name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")      # names in a zip are Unicode
+            facts = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             facts.compress_type = zipfile.ZIP_DEFLATED
             facts.create_system = 3         # Unix, so that the mode counts
             facts.external_attr = (0o100755 if path.stat().st_mode & 0o100 else 0o100644) << 16

@@ -193,6 +193,33 @@ def test_functions_appear_and_disappear_at_once(serve: Serve, flags: tuple[str, 
         assert refusal(server.client().invoke, FunctionName="third")[0] == "ResourceNotFoundException"
 
 
+def test_file_names_need_not_be_utf_8(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO, "sub/app.py": "import os\ndef handler(event, context):\n    return os.path.exists(b'caf\\xe9.txt')"})
+    for strange in (b"h\xff.py", b"sub/caf\xe9.txt"):
+        (server.folder / os.fsdecode(strange)).touch()
+    assert server.get("/hello").status == 200
+    assert server.get("/sub").json() is True
+    for name in ("hello", "sub"):
+        assert server.client().publish_version(FunctionName=name)["Version"] == "1"
+        assert server.client().invoke(FunctionName=name, Qualifier="1")["StatusCode"] == 200
+
+
+def test_code_that_cannot_be_had_is_said(serve: Serve) -> None:
+    server = serve({"hello.py": "from microlam import http, schedule\n@http('GET /hello')\n@schedule('rate(1 day)')\n" + HELLO})
+    packages = server.folder / ".microlam" / "packages"
+    packages.write_text("no folder")
+    reply = server.get("/hello")
+    assert (reply.status, reply.json()) == (500, {"message": "Internal Server Error"})
+    assert server.health["errors"][0]["errorMessage"] in server.printed("hello: .*packages")
+    assert "packages" in refusal(server.client().invoke, FunctionName="hello")[1]
+    run("fire", "hello", "--endpoint-url", server.url)
+    [fired] = until(lambda: server.invocations(cause="schedule", status="failed"))
+    assert fired["error_type"] == "ServiceException"
+    packages.unlink()
+    assert server.get("/hello").status == 200
+    assert server.health["errors"] == []
+
+
 # ---- the wire --------------------------------------------------------------------------------------------------------
 
 def test_boto3_invokes_in_all_three_ways(serve: Serve) -> None:

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 LOOK_ANYWAY = 5.0       # seconds; file events may get lost
 LOOK_SOON = 0.5         # while a file may be half-written
-LOOK_PAUSE = 0.01       # between looks for what nobody knows of: many ask for what is nowhere
+LOOK_PAUSE = 3          # between looks for what nobody knows of, in times of what a look takes: many may ask for what is nowhere
 AT_ONCE = 4             # imports that no request waits for
 LOOK_MEANWHILE = 0.1    # while an import lasts
 PATIENCE = 10.0         # with an import, as long as AWS lets one take; then the last good code serves while it goes on
@@ -356,8 +356,9 @@ class FolderFunctions:
     async def _look_after_a_pause(self) -> None:
         await asyncio.sleep(self._look_pause_ends - time.monotonic())
         self._next_look = None      # who comes from here on may have saved something that this look does not see
+        began = time.monotonic()
         await self.look()
-        self._look_pause_ends = time.monotonic() + LOOK_PAUSE
+        self._look_pause_ends = time.monotonic() + LOOK_PAUSE * (time.monotonic() - began)
 
     def _apply(self, seen: Seen, *, first: bool = False) -> None:
         warned = {*self.warnings, *(warning for live in self._live.values() for warning in live.plan.found.warnings)}
