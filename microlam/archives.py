@@ -90,7 +90,7 @@ class Archives:
     def mend(self, root: str) -> None:
         """Have the files of an unpacked zip be what they were, whatever a handler has done to them."""
         name = os.path.basename(root)
-        if _seal(Path(root)) != self._sound.get(name) and self._zip(name).is_file():
+        if seal(Path(root)) != self._sound.get(name) and self._zip(name).is_file():
             with self._lock:
                 self._unpack(name, self._zip(name).read_bytes())
 
@@ -112,7 +112,7 @@ class Archives:
                     os.rename(making, target)
                 finally:
                     _remove(making)
-                self._sound[target.name] = _seal(target)
+                self._sound[target.name] = seal(target)
         return target
 
     def zip(self, sha256: str) -> Path | None:
@@ -138,7 +138,7 @@ class Archives:
             entries = _checked(archive)
             if not (target.is_dir() and _is_exactly(target, archive, entries)):
                 self._place(target, archive, entries)
-        self._sound[name] = _seal(target)
+        self._sound[name] = seal(target)
 
     def _place(self, target: Path, archive: ZipFile, entries: list[_Entry]) -> None:
         """Unpack beside and rename: a folder of this name is whole, or is not there."""
@@ -288,7 +288,7 @@ def _lay_over(folder: Path, root: Path) -> None:
             shutil.copy2(entry, target, follow_symlinks=False)
 
 
-def _seal(folder: Path) -> Seal:
+def seal(folder: Path) -> Seal:
     """How all that is in a folder stands: whatever is written there changes it."""
     found = set()
     for path, folders, files in os.walk(folder):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from microlam.archives import Seal, seal
 from microlam.errors import MicrolamError
 
 # A file may change again within one tick of its file system's clock and look the same; git calls such files racy.
@@ -26,6 +27,7 @@ _TICK_NS = 20_000_000
 _ATTEMPTS = 20
 _FRESH = 60.0       # seconds for which a copy is not removed after it was asked for: an invocation may wait to run from it
 _REFLINK = 0x40049409
+SMALL = 64          # files and folders
 
 
 class PackageUnstable(MicrolamError):
@@ -135,6 +137,7 @@ class Packages:
         self._folder = folder
         self._digests: dict[Path, tuple[Stamp, bytes]] = {}
         self._asked: dict[str, float] = {}          # copies of this process by name, and when they were last asked for
+        self._sound: dict[str, Seal] = {}           # by name: how a copy stood when it was made, or found to be what it should
         self._lock = threading.Lock()
 
     def keep(self, root: Path, listed: Callable[[], Mapping[str, Stamp]]) -> Copy:
@@ -151,11 +154,30 @@ class Packages:
         taken_ns = time.time_ns()
         files = listed()
         with contextlib.suppress(_Changed):
-            digests = {path: self._digest(root / path, stamp, taken_ns) for path, stamp in sorted(files.items())}
+            digests = self._digests_of(root, files, taken_ns)
             name = _name(digests)
             self._place(name, root, digests)
             return Copy(sha256=base64.b64encode(bytes.fromhex(name)).decode(), root=self._folder / name, files=files, taken_ns=taken_ns)
         return None
+
+    def holds(self, copy: str) -> bool:
+        """Whether a folder is one of these copies."""
+        return os.path.dirname(copy) == str(self._folder)
+
+    def is_small(self, copy: str) -> bool:
+        """Whether to look at a copy takes no longer than to begin a thread for it."""
+        return len(self._sound.get(os.path.basename(copy), ())) <= SMALL
+
+    def is_sound(self, copy: str) -> bool:
+        """Whether a copy is as it was made, whatever a handler has done to its own code."""
+        return seal(Path(copy)) == self._sound.get(os.path.basename(copy))
+
+    def mend(self, copy: str, root: Path, listed: Callable[[], Mapping[str, Stamp]]) -> None:
+        """Make a copy again, if the files that `listed` names below `root` are still what it was made of."""
+        with contextlib.suppress(_Changed):
+            digests = self._digests_of(root, listed(), time.time_ns())
+            if _name(digests) == os.path.basename(copy):
+                self._place(_name(digests), root, digests)
 
     def remove_all_but(self, wanted: Collection[Path]) -> None:
         """Remove the copies that nothing refers to any more."""
@@ -166,10 +188,14 @@ class Packages:
                     gone = Path(entry.path) not in wanted and time.monotonic() - asked >= _FRESH and not _being_made(entry)
                     if gone:
                         self._asked.pop(entry.name, None)
+                        self._sound.pop(entry.name, None)
                         doomed = f"{entry.path}.gone-{secrets.token_hex(4)}"
                         os.rename(entry.path, doomed)
                 if gone:
                     shutil.rmtree(doomed, ignore_errors=True)
+
+    def _digests_of(self, root: Path, files: Mapping[str, Stamp], taken_ns: int) -> dict[str, bytes]:
+        return {path: self._digest(root / path, stamp, taken_ns) for path, stamp in sorted(files.items())}
 
     def _digest(self, path: Path, stamp: Stamp, taken_ns: int) -> bytes:
         known = self._digests.get(path)
@@ -186,13 +212,13 @@ class Packages:
     def _place(self, name: str, root: Path, digests: Mapping[str, bytes]) -> None:
         target = self._folder / name
         with self._lock:
-            known = name in self._asked and target.is_dir()
             self._asked[name] = time.monotonic()
-        if known:
+        if name in self._sound and self.is_sound(str(target)):
             return
-        # One that an earlier server left may have been cut short by a power failure, or written to by a handler.
+        # One that an earlier server left may have been cut short by a power failure, and any may have been written to by a handler.
         if target.is_dir():
             if _is_exactly(target, digests):
+                self._sound[name] = seal(target)
                 return
             shutil.rmtree(target, ignore_errors=True)
         making = self._folder / f".making-{secrets.token_hex(8)}"
@@ -200,6 +226,7 @@ class Packages:
             _copy_all(root, making, digests)
             with contextlib.suppress(OSError):      # another thread was first: then its copy, of the same bytes, stays
                 os.rename(making, target)
+            self._sound[name] = seal(target)
         finally:
             if making.is_dir():
                 shutil.rmtree(making, ignore_errors=True)

@@ -193,6 +193,20 @@ def test_functions_appear_and_disappear_at_once(serve: Serve, flags: tuple[str, 
         assert refusal(server.client().invoke, FunctionName="third")[0] == "ResourceNotFoundException"
 
 
+@pytest.mark.parametrize("harm", ["os.unlink(file)", "os.chmod(file, 0o644); open(file, 'a').write('broken(')"])
+def test_a_handler_that_harms_its_own_code_harms_no_other_worker(serve: Serve, harm: str) -> None:
+    server = serve({"hello.py": f"""
+        import os
+        def handler(event, context):
+            file = os.environ["LAMBDA_TASK_ROOT"] + "/hello.py"
+            {harm}
+            os._exit(1)
+    """})
+    for _ in range(3):
+        assert server.get("/hello").status == 500
+    assert {each["error_type"] for each in server.ended(3)} == {"Runtime.ExitError"}, "each began, and none lacked its module"
+
+
 def test_file_names_need_not_be_utf_8(serve: Serve) -> None:
     server = serve({"hello.py": HELLO, "sub/app.py": "import os\ndef handler(event, context):\n    return os.path.exists(b'caf\\xe9.txt')"})
     for strange in (b"h\xff.py", b"sub/caf\xe9.txt"):

@@ -170,6 +170,16 @@ class FolderFunctions:
             raise FunctionNotFound(arn=arn)
         return await self.current(arn) if live.good is not None else live.plan.version(arn, await asyncio.to_thread(self._looker.copy, live.plan))
 
+    async def mend(self, root: str) -> None:
+        """Have the copy that a worker starts from be what it was, where a handler has changed it and the files have not changed since."""
+        packages = self._packages
+        if not packages.holds(root):
+            return
+        sound = packages.is_sound(root) if packages.is_small(root) else await asyncio.to_thread(packages.is_sound, root)
+        plan = next((live.plan for live in self._live.values() if any(version.root == root for version in live.versions())), None)
+        if plan is not None and not sound:
+            await asyncio.to_thread(self._looker.mend, root, plan)
+
     def ended(self, invocation: Invocation, outcome: Outcome) -> None:
         """Take note of how the first import of a version went: a request's own worker did it, nobody else heard."""
         live = self._live.get(invocation.arn)

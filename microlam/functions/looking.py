@@ -130,6 +130,10 @@ class Looker:
         copy = self._packages.keep_nowait(plan.root, lambda: self._files(plan))
         return replace(copy, folders=folders, taken_ns=taken_ns) if copy else None
 
+    def mend(self, copy: str, plan: Plan) -> None:
+        """Make a copy again, if a function's package is still what it was made of."""
+        self._packages.mend(copy, plan.root, lambda: self._files(plan))
+
     @staticmethod
     def _is_small(plan: Plan) -> bool:
         if plan.names is None or len(plan.names) > SMALL_FILES:

@@ -155,9 +155,11 @@ class Registry:
         return FunctionNotFound(arn=f"{arn}:{qualifier}")
 
     async def mend(self, root: str) -> None:
-        """Have the code in a folder be what was published, before a worker starts from it."""
+        """Have the code in a folder be what was published, or what was saved, before a worker starts from it."""
         if self._archives.holds(root):
             await asyncio.to_thread(self._archives.mend, root)
+        else:
+            await self._folder.mend(root)
 
     # ---- the host's own ----------------------------------------------------------------------------------------------
 
