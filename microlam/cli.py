@@ -94,7 +94,7 @@ def settings_of(folder: Path, flags: Mapping[str, object]) -> Settings:
     """The settings from flags, environment and the folder's microlam.toml."""
     file = folder / "microlam.toml"
     try:
-        text = file.read_text("utf-8")
+        text = file.read_text("utf-8-sig")
         import tomllib  # many folders have no such file
         table = tomllib.loads(text).get("microlam", {})
     except FileNotFoundError:

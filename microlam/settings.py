@@ -88,7 +88,7 @@ def _read_hosts(value: object) -> tuple[str, ...]:
 
 SECONDS = decimal(0, "seconds", "SECONDS")
 COUNT = whole(1)
-REGION = text("an AWS region", r"[a-z]{2}(-[a-z]+)+-[0-9]", "REGION")
+REGION = text("an AWS region", r"(eusc-)?[a-z]{2}(-[a-z]+)+-[0-9]", "REGION")
 SWITCH = Kind(must="true or false", read=_read_switch, metavar="")
 PATH = Kind(must="a path", read=_read_path, metavar="PATH")
 HOSTS = Kind(must="a list of host names or addresses, without wildcards (in a variable: with commas between)", read=_read_hosts, metavar="NAME")
@@ -262,6 +262,14 @@ def read_settings(folder: Path, *, flags: Mapping[str, object], variables: Mappi
     settings = Settings(**values, origins=origins)
     _check_together(settings)
     return settings
+
+
+def check_table(toml: Mapping[str, object]) -> None:
+    """See that a server could start with the table [microlam] of microlam.toml; raises SettingsError where not, as far as one can tell from it alone."""
+    _refuse_unknown(toml)
+    for setting in SETTINGS:
+        if setting.name in toml:
+            _checked(setting, toml[setting.name], TOML)
 
 
 def _settle(setting: Setting, flags: Mapping[str, object], variables: Mapping[str, str], toml: Mapping[str, object]) -> tuple[Value, str]:

@@ -124,6 +124,11 @@ def test_a_broken_microlam_toml(tmp_path: Path, toml: str | bytes, words: list[s
     assert [word for word in words if word not in said] == []
 
 
+def test_a_microlam_toml_may_begin_with_a_byte_order_mark(serve: Serve) -> None:
+    server = serve({"hello.py": "def handler(event, context): return context.function_name", "microlam.toml": "\ufeff[microlam]\nregion = 'eu-west-1'\n"})
+    assert server.get("/hello").text == "hello"
+
+
 def test_a_value_that_cannot_be(tmp_path: Path) -> None:
     assert "--drain" in fails(run("dev", str(tmp_path), "--drain", "long"))
     assert "MICROLAM_DRAIN" in fails(run("dev", str(tmp_path), MICROLAM_DRAIN="long"))

@@ -1,6 +1,7 @@
 """`microlam.toml`, `.env` and `--env-vars`: what they may say, and what is said about the rest."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -101,9 +102,17 @@ def test_dotenv() -> None:
     }
 
 
-@pytest.mark.parametrize(("text", "line"), [("A=1\nnonsense\n", 2), ("A='open\n", 1), ("A=1\n\nB='x' y\n", 3), ("1A=x", 1)])
-def test_a_broken_dotenv_names_its_line(text: str, line: int) -> None:
-    with pytest.raises(BrokenToml, match=f"line {line} is not KEY=VALUE"):
+@pytest.mark.parametrize(("text", "complaint"), [
+    ("A=1\nnonsense\n", "line 2 is not KEY=VALUE. A comment begins with #."),
+    ("; a=comment\n", "line 1 is not KEY=VALUE. A comment begins with #."),
+    ("A=1\n\nB='x' y\n", "line 3 is not KEY=VALUE. Put quotes around"),
+    ("A='open\n", "line 1 opens a quote, ', that is never closed."),
+    ('A=1\nB="open\nC="shut"\n', 'line 2 opens a quote, ", that is never closed.'),
+    ("1A=x", 'line 1 sets "1A", which cannot be the name of a variable.'),
+    ("export my-key=1", 'line 1 sets "my-key", which cannot be the name of a variable.'),
+])
+def test_a_broken_dotenv_names_its_line_and_what_is_wrong_with_it(text: str, complaint: str) -> None:
+    with pytest.raises(BrokenToml, match=re.escape(complaint)):
         read_dotenv(text)
 
 
@@ -141,8 +150,26 @@ def test_a_broken_file_keeps_what_it_said_before(tmp_path: Path) -> None:
 
     assert inputs.configuration.functions["hello"].timeout == 5
     assert inputs.environment("hello", {}) == {"A": "2"}
-    assert "what it said before stays in force" in inputs.warnings[0]
+    assert "(at line 1, column 17). Until it is mended, what it said before stays in force." in inputs.warnings[0]
     with pytest.raises(BrokenToml):
         InputFiles(tmp_path, None).read(strict=True)
     with pytest.raises(BrokenToml, match="there is no such file"):
         InputFiles(tmp_path / "elsewhere", tmp_path / "nothing.json").read(strict=True)
+
+
+@pytest.mark.parametrize(("line", "warning"), [
+    ("port = 3000", ""),
+    ("port = 5", "microlam.toml: [microlam] has changed. What it says now holds from the server's next start."),
+    ("foo = 1", "[microlam] in microlam.toml sets foo, but there is no such setting."),
+    ("port = 'high'", "port = 'high', from [microlam] in microlam.toml, cannot be used"),
+])
+def test_the_servers_own_settings_hold_from_its_next_start(tmp_path: Path, line: str, warning: str) -> None:
+    (tmp_path / "microlam.toml").write_text("[microlam]\nport = 3000\n")
+    files = InputFiles(tmp_path, None)
+    files.read(strict=True)
+
+    (tmp_path / "microlam.toml").write_text(f"[microlam]\n{line}\n[functions.hello]\ntimeout = 5")
+    inputs = files.read()
+
+    assert inputs.configuration.functions["hello"].timeout == 5
+    assert [said[:len(warning)] for said in inputs.warnings] == ([warning] if warning else [])

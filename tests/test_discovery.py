@@ -152,6 +152,8 @@ def test_microlam_toml_names_functions(tmp_path: Path) -> None:
         [functions.deep]
         handler = "code.run.go"
         [functions.gone]
+        [functions.alias]
+        handler = "lost.go"
     """)
 
     assert handlers(discovery) == {
@@ -159,7 +161,10 @@ def test_microlam_toml_names_functions(tmp_path: Path) -> None:
         "nothing": "nothing.lambda_handler", "orders": "shop.orders", "refunds": "shop.refunds",
     }
     assert {name: found.folder for name, found in discovery.functions.items() if found.folder} == {"deep": "deep", "empty": "empty"}
-    assert [warning for warning in discovery.warnings if "functions.gone" in warning]
+    assert [warning.partition("microlam.toml: ")[2] for warning in discovery.warnings] == [
+        "there is no gone.py and no gone/. Create one, or remove the entry.",
+        "its handler is lost.go, but there is no lost.py and no alias/lost.py. Create one, or correct the handler.",
+    ]
 
 
 def test_a_handler_without_a_module_is_warned_about(tmp_path: Path) -> None:
@@ -279,6 +284,7 @@ def test_a_mark_that_says_nothing_gets_a_warning_with_its_line(mark: str, compla
     warning, = discovery.functions["hello"].warnings
     assert warning.startswith("hello.py line 3: ")
     assert complaint in warning
+    assert warning.endswith(". Until it is mended, the decorator is ignored.")
 
 
 def test_marks_on_what_is_no_handler(tmp_path: Path) -> None:
@@ -333,6 +339,14 @@ def test_what_root_files_share(tmp_path: Path) -> None:
 
 def test_a_function_with_no_trigger_answers_under_its_name() -> None:
     assert [str(trigger.when) for trigger in triggers_of(function_arn("hello"), [])] == ["ANY /hello", "ANY /hello/{proxy+}"]
+
+
+@pytest.mark.parametrize("name", ["_microlam", "_aws", "2015-03-31"])
+def test_a_function_is_not_led_to_by_what_belongs_to_the_server(name: str, tmp_path: Path) -> None:
+    discovery = found_in(tmp_path, {f"{name}.py": HANDLER})
+
+    assert triggers_of(function_arn(name), discovery.functions[name].declared) == ()
+    assert f"paths under /{name} belong to the server" in discovery.functions[name].warnings[0]
 
 
 def test_of_two_functions_with_one_route_the_first_by_name_keeps_it(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_a_flag_beats_a_variable_beats_toml_beats_the_default(
     ({"AWS_DEFAULT_REGION": "eu-west-2"}, {}, "eu-west-2", "AWS_DEFAULT_REGION"),
     ({"AWS_REGION": "eu-west-1"}, {"region": "eu-north-1"}, "eu-north-1", TOML),
     ({"AWS_REGION": "eu-west-1", "MICROLAM_REGION": "us-gov-west-1"}, {"region": "eu-north-1"}, "us-gov-west-1", "MICROLAM_REGION"),
+    ({"AWS_REGION": "eusc-de-east-1"}, {}, "eusc-de-east-1", "AWS_REGION"),
     ({}, {}, "us-east-1", "default"),
 ])
 def test_the_region_of_the_aws_tools_is_the_default_one(variables: dict[str, str], toml: dict[str, object], region: str, origin: str) -> None:

@@ -51,7 +51,7 @@ def read_configuration(text: str, file: str = FILE) -> Configuration:
     try:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BrokenToml(file=file, reason=f"{error}") from None
+        raise BrokenToml(file=file, reason=f"{error}.") from None
     try:
         _only(said, ("functions", "microlam"), "")
         tables = _table(said.get("functions", {}), "functions")

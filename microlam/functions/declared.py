@@ -107,7 +107,7 @@ def _text(what: str, value: object) -> str:
 
 
 def triggers_of(arn: str, declared: Iterable[Declared], serve: str | None = None) -> tuple[Trigger, ...]:
-    """A function's triggers: what was declared, each once; without a route and any other trigger, `/NAME` and all below it.
+    """A function's triggers: what was declared, each once; without a route and any other trigger, its default routes.
 
     They lead to the version or alias that each names, else to `serve`, else to what the files are.
     """
@@ -116,8 +116,15 @@ def triggers_of(arn: str, declared: Iterable[Declared], serve: str | None = None
     }
     if found:
         return tuple(found.values())
-    name = arn.rpartition(":")[2]
-    return tuple(Trigger(target=_target(arn, serve), when=Route(method="ANY", path=path)) for path in (f"/{name}", f"/{name}/{{proxy+}}"))
+    return tuple(Trigger(target=_target(arn, serve), when=route) for route in default_routes(arn.rpartition(":")[2]))
+
+
+def default_routes(name: str) -> tuple[Route, ...]:
+    """`/NAME` and all below it; none where that belongs to the server."""
+    try:
+        return tuple(parse_route(f"ANY /{name}{below}") for below in ("", "/{proxy+}"))
+    except MicrolamError:
+        return ()
 
 
 def _target(arn: str, qualifier: str | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from microlam.functions.configuration import Configuration, FunctionSettings
-from microlam.functions.declared import Declared, read_mark
+from microlam.functions.declared import Declared, default_routes, read_mark
 from microlam.functions.listing import ENTRY_FILES, Listing, Source
 from microlam.functions.reading import Reading
 from microlam.model import Drop
@@ -72,8 +72,7 @@ def discover(listing: Listing, configuration: Configuration, known: Mapping[str,
             kept = before if before and before.file == file and source and _is_no_news(source, before, listing.taken_ns) else None
             unsettled = unsettled or bool(kept and source and not source.reading.blank and not source.reading.problem)
             found[name] = _found(name, file, folder, configuration.functions.get(name, FunctionSettings()), source, kept)
-    warnings += [f"[functions.{name}] in microlam.toml: there is no {name}.py and no {name}/. Create one, or remove the entry."
-                 for name in configuration.functions if name not in found]
+    warnings += [f"[functions.{name}] in microlam.toml: {_missing(name, settings)}" for name, settings in configuration.functions.items() if name not in found]
     shared = _shared(listing, found)
     importable = {one.folder or one.file.removesuffix(".py"): one for one in found.values()}
     found = {name: replace(one, warnings=(*one.warnings, *_import_warnings(one, listing, importable))) for name, one in sorted(found.items())}
@@ -128,6 +127,14 @@ def _places(name: str, settings: FunctionSettings) -> list[str]:
     return [f"{folder}{module}{rest}" for folder in (f"{name}/", "") for rest in (".py", "/__init__.py")] if module else []
 
 
+def _missing(name: str, settings: FunctionSettings) -> str:
+    places = _places(name, settings)
+    if settings.handler is None or not places:
+        return f"there is no {name}.py and no {name}/. Create one, or remove the entry."
+    own, _, root, _ = places
+    return f"its handler is {settings.handler}, but there is no {root} and no {own}. Create one, or correct the handler."
+
+
 def _is_function(file: str, source: Source, before: Found | None, now_ns: int) -> bool:
     if before and before.file == file and _is_no_news(source, before, now_ns):
         return True
@@ -172,6 +179,8 @@ def _found(name: str, file: str, folder: str, settings: FunctionSettings, source
         declared, warnings = _declared(reading, handler.rpartition(".")[2], file)
     if "." not in handler:
         warnings.append(f'functions.{name}.handler = "{handler}" names no module; write "{module}.{handler}".')
+    if not (declared or settings.triggers or default_routes(name)):
+        warnings.append(f"{file}: paths under /{name} belong to the server, so nothing leads to the function. Declare a route, or rename it.")
     if not folder and name in sys.stdlib_module_names:
         warnings.append(_shadow(file))
     return Found(
@@ -188,7 +197,7 @@ def _declared(reading: Reading, handler: str, file: str = "") -> tuple[tuple[Dec
         try:
             declared.append(read_mark(mark))
         except ValueError as error:
-            warnings.append(f"{file} line {mark.line}: {error}. It is ignored until then.")
+            warnings.append(f"{file} line {mark.line}: {error}. Until it is mended, the decorator is ignored.")
     for name, marks in reading.marks.items():
         if name != handler and not any(mark in reading.marks.get(handler, ()) for mark in marks):
             warnings.append(f"{file} line {marks[0].line}: @{marks[0].kind} marks {name}, but the handler is {handler}. Mark that one.")

@@ -63,10 +63,23 @@ def read_dotenv(text: str, file: str = ".env") -> dict[str, str]:
         line = _LINE.match(text, position)
         if line is None or not _NAME.fullmatch(line["name"]):
             number = text.count("\n", 0, position) + 1
-            raise BrokenToml(file=file, reason=f"line {number} is not KEY=VALUE. Put quotes around a value with blanks or quotes in it.")
+            raise BrokenToml(file=file, reason=f"line {number} {_complaint(text[position:].splitlines()[0])}")
         found[line["name"]] = _dotenv_value(line)
         position = line.end()
     return found
+
+
+def _complaint(line: str) -> str:
+    """What is wrong with a line that cannot be read."""
+    name, equals, value = (part.strip() for part in line.partition("="))
+    name = re.sub(r"export\s+", "", name)
+    if not equals or name.startswith(";"):
+        return "is not KEY=VALUE. A comment begins with #."
+    if not _NAME.fullmatch(name):
+        return f'sets "{name}", which cannot be the name of a variable. Use letters, digits and underscores, with no digit at the beginning.'
+    if value.startswith(("'", '"')) and value.count(value[0]) == 1:
+        return f"opens a quote, {value[0]}, that is never closed. Close it, or put the value in the other kind of quotes."
+    return "is not KEY=VALUE. Put quotes around a value with blanks or quotes in it."
 
 
 def _dotenv_value(line: re.Match[str]) -> str:

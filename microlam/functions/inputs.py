@@ -2,14 +2,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from microlam.errors import BrokenToml
+from microlam.errors import BrokenToml, SettingsError
 from microlam.functions.configuration import FILE, Configuration, read_configuration
 from microlam.functions.environment import Variables, read_dotenv, read_env_vars
 from microlam.packages import Stamp, stamp_of
+from microlam.settings import check_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class InputFiles:
     def __init__(self, folder: Path, env_vars: Path | None) -> None:
         self._toml, self._dotenv, self._env_vars = folder / FILE, folder / ".env", env_vars
         self._inputs = Inputs()
+        self._server: Mapping[str, object] | None = None        # [microlam] as it was at the start
         self._settled = False
 
     def read(self, *, strict: bool = False) -> Inputs:
@@ -57,12 +59,25 @@ class InputFiles:
             broken.append(error)
         if strict and broken:
             raise broken[0]
-        warnings = (f"{error} Until it is mended, what it said before stays in force." for error in broken)
+        warnings = (f"{str(error).rstrip('.')}. Until it is mended, what it said before stays in force." for error in broken)
         self._inputs = Inputs(
-            configuration=configuration, dotenv=dotenv, env_vars=env_vars, warnings=(*warnings, *dotenv.warnings, *env_vars.warnings), stamps=stamps,
+            configuration=configuration, dotenv=dotenv, env_vars=env_vars, stamps=stamps,
+            warnings=(*warnings, *self._server_warnings(configuration.server), *dotenv.warnings, *env_vars.warnings),
         )
         self._settled = all(stamp is None or stamp.settled(now_ns) for stamp in stamps.values())
         return self._inputs
+
+    def _server_warnings(self, server: Mapping[str, object]) -> Iterator[str]:
+        """What a running server says to new settings of its own."""
+        if self._server is None:
+            self._server = server
+        if server == self._server:
+            return
+        try:
+            check_table(server)
+            yield f"{FILE}: [microlam] has changed. What it says now holds from the server's next start."
+        except SettingsError as error:
+            yield f"{error} Correct it: with it the server would not start again."
 
     def _read_configuration(self) -> Configuration:
         text = _text(self._toml)
