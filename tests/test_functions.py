@@ -439,10 +439,18 @@ async def test_requests_wait_only_so_long_for_an_import(folder: Folder) -> None:
     assert [await folder.answer() for _ in range(3)] == ["old"] * 3
     assert folder.error() == "StillImporting: after 0.01 s the new code is not imported yet"
     assert "the last good code goes on serving" in folder.said[-1]
+    assert len(folder.warmed) == 1
+
+    folder.write({"requirements.txt": "--no-index\nno-such-package"})
+    assert await folder.answer() == "old"
+    assert "no-such-package" in folder.error()
+    (folder.path / "requirements.txt").unlink()
+    assert await folder.answer() == "old"
+    assert "StillImporting" in folder.error()
     door.touch()
     await until(lambda: not folder.error())
     assert await folder.answer() == "new"
-    assert len(folder.warmed) == 1
+    assert len(folder.warmed) == 2
 
     folder.write({"hello.py": HANGING})
     assert await folder.answer() == "new"

@@ -257,8 +257,8 @@ class FolderFunctions:
         live.trouble = _described(made.missing) if made.missing else None
         if live.good is None:
             live.good = live.latest = version       # the first request's own worker imports it: a cold start is one fork
-        elif made.missing and live.broken is None and not live.bare:
-            live.stop_importing()                   # only who never had what it requires runs without
+        elif made.missing and live.broken is None and not live.bare:    # only who never had what it requires runs without
+            live.stop_importing()
         elif live.latest is not None and version.key == live.latest.key:
             pass                                    # saved without a change, or still as broken as it was
         elif version.key == live.good.key:

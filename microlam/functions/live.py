@@ -101,7 +101,7 @@ class Live:
         """What is being imported is no longer what the files hold."""
         if self.importing is not None:
             self.importing.cancel()
-            self.importing = None
+            self.importing, self.latest, self.failure = None, self.good, self.broken
 
     def versions(self) -> list[Version]:
         """Those whose copies are still of use."""
