@@ -6,13 +6,15 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote_plus
 
@@ -22,10 +24,10 @@ from aws_lambda_powertools.utilities.parser.models import S3Model
 from microlam.clock import SystemClock
 from microlam.errors import InvalidParameter
 from microlam.model import Drop, Trigger, function_arn
-from microlam.resources.buckets import Buckets, check_bucket
+from microlam.resources.buckets import Adopted, Buckets, check_bucket
 from microlam.sources.files import Busy, Look, Moved, Whole, examine, scan
 from microlam.sources.folders import Folders
-from microlam.store import Store
+from microlam.store import ObjectRow, Store
 from microlam.triggers import Triggers
 
 THUMBS = function_arn("thumbs", "eu-west-1", "111111111111")
@@ -85,13 +87,13 @@ def said(event: S3Model) -> str:
 
 
 @asynccontextmanager
-async def running(root: Path, *drops: Drop, poll: bool = False, quiet: float = QUIET) -> AsyncIterator[House]:
+async def running(root: Path, *drops: Drop, poll: bool = False, quiet: float = QUIET, kind: type[Buckets] = Buckets) -> AsyncIterator[House]:
     folder, data = root / "functions", root / "data"
     folder.mkdir(exist_ok=True)
     store = await Store.open(data)
     triggers, woken = Triggers(), asyncio.Event()
     sentences: list[str] = []
-    buckets = Buckets(folder, data, store=store, triggers=triggers, wake=woken.set, region="eu-west-1")
+    buckets = kind(folder, data, store=store, triggers=triggers, wake=woken.set, region="eu-west-1")
     house = House(folder, data, store, triggers, buckets, sentences, woken, [])
     if drops:
         house.listen(*drops)
@@ -202,6 +204,39 @@ async def test_what_is_no_object_makes_no_event(house: House, uploads: Path) -> 
     (uploads / "z.txt").symlink_to(uploads / "a.txt")
     assert sorted(await house.happened(2)) == ["ObjectCreated:Put a.txt", "ObjectCreated:Put z.txt"]
     assert set(await house.store.objects("uploads")) == {"a.txt", "z.txt"}
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+@pytest.mark.parametrize("replace", [Path.mkdir, lambda path: path.symlink_to("/"), a_socket, os.mkfifo], ids=["folder", "link to a folder", "socket", "pipe"])
+async def test_a_file_replaced_by_what_is_no_file_is_gone(house: House, uploads: Path, replace: Callable[[Path], None]) -> None:
+    (uploads / "report").write_text("x")
+    assert await house.happened(1) == ["ObjectCreated:Put report"]
+    (uploads / "report").unlink()
+    replace(uploads / "report")
+    assert await house.happened(1) == ["ObjectRemoved:Delete report"]
+    (uploads / "next").write_text("x")
+    assert await house.happened(1) == ["ObjectCreated:Put next"]
+
+
+async def test_a_bucket_that_stumbles_says_so_and_is_tried_again(tmp_path: Path, uploads: Path) -> None:
+    class Stumbling(Buckets):
+        stumbled = False
+
+        async def change(self, bucket: str, put: Iterable[Adopted], removed: Sequence[str], now: datetime) -> Sequence[ObjectRow]:
+            if not self.stumbled:
+                self.stumbled = True
+                raise ValueError("what nobody expects")
+            return await super().change(bucket, put, removed, now)
+
+    async with running(tmp_path, Drop(bucket="uploads"), kind=Stumbling) as house:
+        await house.known()
+        (uploads / "a.txt").write_text("x")
+        assert await house.happened(1) == ["ObjectCreated:Put a.txt"]
+        assert house.said == ["Bucket uploads cannot be followed and is tried again: ValueError('what nobody expects')"]
 
 
 async def test_polling_finds_the_same(tmp_path: Path, uploads: Path) -> None:

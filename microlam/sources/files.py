@@ -164,11 +164,13 @@ def examine(path: Path, look: Look | None) -> Verdict:
     except (FileNotFoundError, NotADirectoryError):
         return Moved(None)
     except OSError as error:
-        return Unreadable(error.strerror or str(error))
+        # Sockets, and what else in a folder is no file, cannot be opened at all.
+        return Moved(None) if error.errno in (errno.ENXIO, errno.ENODEV) else Unreadable(error.strerror or str(error))
+    now = _look(os.fstat(descriptor))
+    if now != look or now is None:
+        os.close(descriptor)
+        return Moved(now)
     with open(descriptor, "rb") as file:
-        now = _look(os.fstat(descriptor))
-        if now != look or now is None:
-            return Moved(now)
         if not _nobody_writes(descriptor):
             return Busy()
         try:

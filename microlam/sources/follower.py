@@ -63,18 +63,19 @@ class Follower:
 
     async def run(self, *, taken_in_before: int | None) -> None:
         """Follow the folder until stopped; files older than `taken_in_before` (nanoseconds) were there first and are no events."""
-        self._recorded = await self._buckets.objects(self._bucket)
-        if taken_in_before is not None:
-            await self._take_in(taken_in_before)
-        self._hinted.set()
+        begun = False
         while not self._over:
             try:
+                if not begun:
+                    await self._begin(taken_in_before)
+                    begun = True
                 if self._now() >= (self._rested if self._hinted.is_set() else self._look_again):
                     await self._compare()
                 await self._settle()
             except RecordUnavailable as error:
-                self._warn(f"Bucket {self._bucket} waits until the record can be written again: {error}")
-                await asyncio.sleep(LONGEST_PAUSE)
+                await self._stumble(f"Bucket {self._bucket} waits until the record can be written again: {error}")
+            except Exception as error:      # the other buckets and the server go on, whatever this one holds
+                await self._stumble(f"Bucket {self._bucket} cannot be followed and is tried again: {error!r}")
             self._rests.set()
             await self._pause()
 
@@ -88,6 +89,18 @@ class Follower:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+    async def _begin(self, taken_in_before: int | None) -> None:
+        self._recorded = await self._buckets.objects(self._bucket)
+        if taken_in_before is not None:
+            await self._take_in(taken_in_before)
+        self._hinted.set()
+
+    async def _stumble(self, sentence: str) -> None:
+        """Say what went wrong, and look at everything anew after a while."""
+        self._warn(sentence)
+        await asyncio.sleep(LONGEST_PAUSE)
+        self._hinted.set()
 
     async def _take_in(self, before: int) -> None:
         there, gone = await asyncio.to_thread(self._what_is_there, before)
