@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TextIO
 
+from microlam.events.http import refused
 from microlam.model import Drop, Invocation, Outcome, Schedule
 
 if TYPE_CHECKING:
@@ -52,22 +53,31 @@ def what_happened(invocation: Invocation) -> str:
 
 
 def error_in_words(outcome: Outcome) -> str:
-    """`KeyError: 'total'`, cut where it gets long; empty where nothing failed."""
+    """`KeyError: 'total'`; empty where nothing failed."""
     error = outcome.error
-    if error is None:
-        return ""
-    words = printable(f"{error.get('errorType', 'Error')}: {error.get('errorMessage', '')}")
+    return "" if error is None else _short(f"{error.get('errorType', 'Error')}: {error.get('errorMessage', '')}")
+
+
+def refusal_in_words(invocation: Invocation, outcome: Outcome) -> str:
+    """`→ 500: body is not a string`, where a handler succeeded with what is no reply."""
+    reason = refused(invocation.cause, outcome)
+    return "" if reason is None else _short(f"→ 500: {reason}")
+
+
+def _short(text: str) -> str:
+    words = printable(text)
     return words if len(words) <= 160 else words[:159] + "…"
 
 
 def invocation_line(invocation: Invocation, outcome: Outcome, *, coloured: bool = False, width: int = 12) -> str:
-    """One line: time, function, version, what happened, status, duration, cold or warm, and the error of one that failed."""
+    """One line: time, function, version, what happened, status, duration, cold or warm, and the error of one that failed or was refused."""
     moment = (outcome.started_at or invocation.queued_at).astimezone()
     name = invocation.arn.rpartition(":")[2]
     version = f"{invocation.qualifier} → {outcome.version}" if invocation.qualifier not in (None, outcome.version) else outcome.version
     status = outcome.status.replace("_", " ")
     attempt = f"attempt {invocation.attempt}" if invocation.attempt > 1 else ""
     start = "" if outcome.started_at is None else paint("cold", BLUE, coloured) if outcome.cold else paint("warm", DIM, coloured)
+    trouble = error_in_words(outcome) or refusal_in_words(invocation, outcome)
     parts = [
         paint(f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}", DIM, coloured),
         f"{name:<{width}}",
@@ -77,7 +87,7 @@ def invocation_line(invocation: Invocation, outcome: Outcome, *, coloured: bool 
         f"{duration_in_words(outcome.duration):>8}",
         start,
         paint(attempt, YELLOW, coloured and bool(attempt)),
-        paint(error_in_words(outcome), RED, coloured and not outcome.ok),
+        paint(trouble, RED, coloured and bool(trouble)),
     ]
     return "  ".join(part for part in parts if part)
 

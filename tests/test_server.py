@@ -61,6 +61,23 @@ def test_health_is_ready_whatever_cannot_load(serve: Serve) -> None:
     assert server.get("/hello").status == 200
 
 
+def test_a_reply_that_is_none_is_told_on_the_terminal_and_on_record(serve: Serve) -> None:
+    server = serve({"cart.py": """
+        def handler(event, context):
+            pad = "x" * int((event.get("queryStringParameters") or {}).get("pad", 0))
+            return {"statusCode": "abc", "body": pad} if event["rawPath"] == "/cart/abc" else {"statusCode": 200, "body": {"total": 640, "pad": pad}}
+        """})
+    assert server.get("/cart").json() == {"message": "Internal Server Error"}
+    assert server.printed("GET /cart .*→ 500: body is not a string; use json.dumps")
+    for path in ("/cart?pad=2000", "/cart/abc?pad=2000"):
+        assert server.get(path).status == 500
+    [abc, long, short] = server.ended(3)
+    assert [record["summary"] for record in (short, long, abc)] == ["GET /cart → 500", "GET /cart → 500", "GET /cart/abc → 500"]
+    found = server.invocation(short["id"])
+    assert (found["reply"]["body"]["total"], found["refused"]) == (640, "body is not a string; use json.dumps for a JSON body.")
+    assert "statusCode is &#34;abc&#34;, not a number from 200 to 599." in server.get(f"/_microlam/invocations/{abc['id']}", Accept="text/html").text
+
+
 def test_no_function_is_imported_at_the_start(serve: Serve, tmp_path: Path) -> None:
     trace = tmp_path / "imported"
     server = serve({"loud.py": f"open({str(trace)!r}, 'w')\ndef handler(event, context): pass\n"})

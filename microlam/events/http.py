@@ -201,17 +201,14 @@ def summary(invocation: Invocation, outcome: Outcome) -> str:
         return f"{invocation.summary} → {503 if outcome.status == 'throttled' else 500}"
     if len(outcome.payload) > 65_536:       # too large to be read for a word
         return invocation.summary
-    return f"{invocation.summary} → {_short_status(outcome.payload) if len(outcome.payload) <= _SHORT else _status_of(outcome.value)}"
+    answer = reply(outcome)
+    return f"{invocation.summary} → {answer.status if isinstance(answer, HttpReply) else 500}"
 
 
-def _short_status(payload: bytes) -> object:
-    answer = _short_reply(payload)
-    return answer.status if isinstance(answer, HttpReply) else 500
-
-
-def _status_of(value: object) -> object:
-    status = value.get("statusCode") if isinstance(value, dict) else None
-    return 200 if status is None else status if isinstance(status, (int, str)) and len(str(status)) == 3 else 500
+def refused(cause: str, outcome: Outcome) -> str | None:
+    """Why the client got a 500 though the handler succeeded: what is wrong with its reply. None where nothing is."""
+    answer = reply(outcome) if cause == "http" and outcome.ok else None
+    return answer.reason if isinstance(answer, Malformed) else None
 
 
 def reply(outcome: Outcome) -> HttpReply | Malformed:

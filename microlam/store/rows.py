@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 
-from microlam.events.http import summary
+from microlam.events.http import refused, summary
 from microlam.model import STATUSES, Invocation, Outcome
 from microlam.store.database import Row
 
@@ -311,7 +311,10 @@ def full_record_json(record: Record) -> dict[str, object]:
 def _end_json(record: Record) -> dict[str, object]:
     if record.status in ("pending", "running"):
         return {}
-    return {"reply" if record.status == "succeeded" else "error": _json_value(record.reply)}
+    if record.status != "succeeded":
+        return {"error": _json_value(record.reply)}
+    reason = refused(record.cause, Outcome(status=record.status, payload=record.reply))
+    return {"reply": _json_value(record.reply), **({} if reason is None else {"refused": reason})}
 
 
 def _iso(instant: datetime | None) -> str | None:
