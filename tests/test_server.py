@@ -375,6 +375,21 @@ def test_accepted_events_survive_kill_9(serve: Serve, tmp_path: Path) -> None:
     assert {(record["status"], record["attempt"]) for record in records} == {("succeeded", 1)}
 
 
+def test_events_that_stand_in_line_are_pending(serve: Serve, tmp_path: Path) -> None:
+    began, go = tmp_path / "began", tmp_path / "go"
+    server = serve({"slow.py": SLOW, "microlam.toml": "[functions.slow]\ntimeout = 60\nconcurrency = 1\n"})
+    payload = json.dumps({"began": str(began), "go": str(go)}).encode()
+    client = server.client()
+    accepted = [client.invoke(FunctionName="slow", InvocationType="Event", Payload=payload)["ResponseMetadata"]["RequestId"] for _ in range(4)]
+    until(began.exists)
+    assert [record["id"] for record in server.invocations(status="running")] == accepted[:1]
+    waiting = server.invocations(status="pending")
+    assert [record["id"] for record in waiting] == accepted[:0:-1]
+    assert {(record["started_at"], record["version"]) for record in waiting} == {(None, None)}
+    go.touch()
+    assert {record["status"] for record in server.ended(4, function="slow")} == {"succeeded"}
+
+
 def test_no_worker_survives_its_server(serve: Serve) -> None:
     server = serve({"parent.py": """
         import subprocess, os

@@ -235,8 +235,11 @@ async def test_an_accepted_one_is_claimed_as_it_was_given(store: Store) -> None:
 
     assert await statuses(store) == {given.id: "pending"}
     assert await store.claim(NOW, 10) == [given]
-    assert await statuses(store) == {given.id: "running"}
     assert await store.claim(NOW, 10) == []
+    assert await store.next_due() is None
+    assert await statuses(store) == {given.id: "pending"}
+    store.note_running(given, "3", NOW)
+    assert await statuses(store) == {given.id: "running"}
 
 
 async def test_the_same_invocation_is_not_accepted_twice_and_others_of_its_commit_are(store: Store) -> None:

@@ -33,7 +33,7 @@ INSERT INTO payloads (key, event, client_context) VALUES (?, ?, ?) ON CONFLICT (
 -- Show that one runs. One that has ended stays as it ended, and one that waits again was put back by then.
 INSERT INTO invocations (key, request, function, qualifier, cause, status, summary, attempt, accepted_at, queued_at, due_at, parent, version, started_at)
 VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET version = excluded.version, started_at = excluded.started_at WHERE status = 1;
+ON CONFLICT (key) DO UPDATE SET status = 1, version = excluded.version, started_at = excluded.started_at WHERE status = 1 OR (status = 0 AND claimed);
 
 -- put_invocation --
 -- Record how one ended, whether or not it was written down before.
@@ -60,21 +60,22 @@ ON CONFLICT (function, name) DO UPDATE SET last_at = max(last_at, excluded.last_
 
 
 -- claim --
--- Take the due ones that have waited longest, whoever asks first; they run from now on. Functions in `skip` stay behind.
-UPDATE invocations SET status = 1, started_at = :now
+-- Take the due ones that have waited longest, whoever asks first; they are pending until they run. Functions in `skip` stay behind.
+UPDATE invocations SET claimed = 1
 WHERE key IN (
     SELECT key FROM invocations
-    WHERE status = 0 AND due_at <= :now AND function NOT IN (SELECT id FROM functions WHERE arn IN (SELECT value FROM json_each(:skip)))
+    WHERE status = 0 AND due_at <= :now AND claimed IS NULL
+        AND function NOT IN (SELECT id FROM functions WHERE arn IN (SELECT value FROM json_each(:skip)))
     ORDER BY due_at LIMIT :limit)
 RETURNING (SELECT event FROM payloads WHERE payloads.key = invocations.key), (SELECT client_context FROM payloads WHERE payloads.key = invocations.key), {record};
 
 -- postpone --
 -- Put a claimed one back until it is due again.
-UPDATE invocations SET status = 0, due_at = :due_at, started_at = NULL, version = NULL WHERE key = :key AND status = 1;
+UPDATE invocations SET status = 0, claimed = NULL, due_at = :due_at, started_at = NULL, version = NULL WHERE key = :key AND status IN (0, 1);
 
 -- next_due --
--- When the first pending one is due, apart from those of the functions in `skip`; one look a function, however many wait.
-SELECT min((SELECT min(due_at) FROM invocations WHERE status = 0 AND function = id))
+-- When the first pending one is due that nobody has claimed, apart from those of the functions in `skip`; few looks a function, however many wait.
+SELECT min((SELECT min(due_at) FROM invocations WHERE status = 0 AND function = id AND claimed IS NULL))
 FROM functions WHERE arn NOT IN (SELECT value FROM json_each(:skip));
 
 -- crash_payloads --
@@ -86,8 +87,9 @@ UPDATE payloads SET reply = :error WHERE key IN (SELECT key FROM invocations WHE
 UPDATE invocations SET status = 5, error_type = :error_type WHERE status <> 2 AND status = 1 AND accepted_at IS NULL RETURNING 1;
 
 -- restart_running --
--- The accepted ones that ran when the server died are due at once, in the same attempt.
-UPDATE invocations SET status = 0, due_at = :now, started_at = NULL, version = NULL WHERE status <> 2 AND status = 1 AND accepted_at IS NOT NULL RETURNING 1;
+-- The accepted ones that ran, or were about to, when the server died are due at once, in the same attempt.
+UPDATE invocations SET status = 0, claimed = NULL, due_at = :now, started_at = NULL, version = NULL
+WHERE status <> 2 AND status IN (0, 1) AND (status = 1 OR claimed) AND accepted_at IS NOT NULL RETURNING 1;
 
 
 -- list_all --
