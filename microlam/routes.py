@@ -5,7 +5,7 @@ A table is built once and never changes; a reload swaps in another. Paths are ma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -125,6 +125,9 @@ class _Node:
     greedy: dict[str, _End] = field(default_factory=dict)
 
 
+_Search = Callable[[_Node, str, list[str], int, tuple[str, ...]], Match | None]
+
+
 class RouteTable:
     """Every HTTP route of every function; declared ones beat default ones, and the first function by name keeps what two declare."""
 
@@ -150,7 +153,8 @@ class RouteTable:
             found = exact.get(method) or exact.get(ANY)
             if found is not None:
                 return found
-        return _search(self._root, method, path[1:].split("/"), 0, ()) or self._default
+        segments = path[1:].split("/")
+        return _full(self._root, method, segments, 0, ()) or _greedy(self._root, method, segments, 0, ()) or self._default
 
     def _add(self, trigger: Trigger, route: Route) -> None:
         arn, qualifier = split_arn(trigger.target)
@@ -178,19 +182,29 @@ class RouteTable:
         node.ends[route.method] = _End(match, tuple(names))
 
 
-def _search(node: _Node, method: str, segments: list[str], depth: int, values: tuple[str, ...]) -> Match | None:
-    """Depth first, static before variable before greedy; a node belongs to one depth, so none is looked at twice."""
+def _full(node: _Node, method: str, segments: list[str], depth: int, values: tuple[str, ...]) -> Match | None:
+    """A route with as many segments; depth first, static before variable. A node belongs to one depth, so none is looked at twice."""
     if depth == len(segments):
         return _filled(node.ends, method, values)
+    return _deeper(_full, node, method, segments, depth, values)
+
+
+def _greedy(node: _Node, method: str, segments: list[str], depth: int, values: tuple[str, ...]) -> Match | None:
+    """A route whose last variable takes the rest: the one with the most segments before that."""
+    if depth == len(segments):
+        return None
+    found = _deeper(_greedy, node, method, segments, depth, values)
+    # It takes an empty segment too: /files/ is /files/{path+} with an empty path.
+    return found or _filled(node.greedy, method, (*values, "/".join(segments[depth:])))
+
+
+def _deeper(search: _Search, node: _Node, method: str, segments: list[str], depth: int, values: tuple[str, ...]) -> Match | None:
     segment = segments[depth]
     child = node.static.get(segment)
-    found = _search(child, method, segments, depth + 1, values) if child is not None else None
+    found = search(child, method, segments, depth + 1, values) if child is not None else None
     # A variable never takes an empty segment: /orders/ is not /orders/{id}.
     if found is None and node.variable is not None and segment:
-        found = _search(node.variable, method, segments, depth + 1, (*values, segment))
-    # A greedy one does: /files/ is /files/{path+} with an empty path.
-    if found is None and node.greedy:
-        found = _filled(node.greedy, method, (*values, "/".join(segments[depth:])))
+        found = search(node.variable, method, segments, depth + 1, (*values, segment))
     return found
 
 

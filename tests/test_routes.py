@@ -89,9 +89,16 @@ def test_a_named_method_beats_any_and_the_path_comes_before_the_method() -> None
 def test_a_branch_that_ends_nowhere_is_left_for_the_next_best() -> None:
     routes = table(a="GET /a/b/{x}/end", b="GET /a/{y}/{z}/other", c="GET /{w}/b/c/d", d="GET /a/{rest+}")
     assert led_to(routes, "GET", "/a/b/c/other") == ("GET /a/{y}/{z}/other", {"y": "b", "z": "c"})
-    assert led_to(routes, "GET", "/a/b/c/d") == ("GET /a/{rest+}", {"rest": "b/c/d"})
+    assert led_to(routes, "GET", "/a/b/c/x") == ("GET /a/{rest+}", {"rest": "b/c/x"})
     assert led_to(routes, "GET", "/q/b/c/d") == ("GET /{w}/b/c/d", {"w": "q"})
     assert led_to(routes, "GET", "/q") is None
+
+
+def test_a_full_match_comes_before_a_greedy_one_that_begins_alike() -> None:
+    routes = table(a="GET /a/{x}/c", b="GET /a/b/{y+}", c="ANY /{rest+}")
+    assert led_to(routes, "GET", "/a/b/c") == ("GET /a/{x}/c", {"x": "b"})
+    assert led_to(routes, "GET", "/a/b/d") == ("GET /a/b/{y+}", {"y": "d"})
+    assert led_to(routes, "POST", "/a/b/c") == ("ANY /{rest+}", {"rest": "a/b/c"})
 
 
 @pytest.mark.parametrize(("path", "expected"), [
