@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from microlam.cli import settings_of
 from microlam.clock import Clock, SystemClock
+from microlam.connections import low_level
 from microlam.errors import FolderMissing, InvalidParameter, RecordUnavailable, RequestTooLarge, SettingsError
 from microlam.executors import Credentials, Executor, Executors
 from microlam.executors.debugging import Debugging
 from microlam.executors.interpreters import Interpreters
 from microlam.executors.processes import Processes
-from microlam.faces import Faces, low_level
+from microlam.faces import Faces
 from microlam.functions import PATIENCE, Functions, Hosted, HostedSettings, read_hosted
 from microlam.hooks import Hook
 from microlam.invoke import Invoker

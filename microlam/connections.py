@@ -1,12 +1,63 @@
-"""Connections run their requests themselves: no task is made for each, where aiohttp would."""
+"""Connections: they close when nothing comes, answer what is no HTTP in an HTTP API's words, and run their requests themselves.
+
+aiohttp would make a task for each request.
+"""
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, cast
 
+from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+
+from microlam.gateway.replies import message as refusal
+
+# Open files, and so connections, that the server wants to be allowed; more would keep programs busy that close all they might have inherited.
+OPEN_FILES = 65_536
+# Seconds in which the head of a request must be there, from when the connection was made or the last reply sent.
+PATIENCE = 30.0
+
+
+def low_level(serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], *, patience: float = PATIENCE) -> web.Server:
+    """aiohttp's server for one coroutine: bodies pass to the handlers as they came, and a client refused for its body is not waited for long.
+
+    A connection on which no whole head comes within `patience` seconds is closed, be it silent, slow, or kept alive for nothing.
+    """
+    return _Server(
+        serve, loop=loop_of_connections(), keepalive_timeout=patience, access_log=None, auto_decompress=False, lingering_time=2.0,
+        max_line_size=16_384, max_field_size=16_384,
+    )
+
+
+def allow_many() -> None:
+    """Let this process have as many connections at once as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):     # macOS may say one limit and keep another
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Connection(RequestHandler):
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is no HTTP is the client's fault: it is told, and no traceback is printed for it."""
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        reason = (message or "").strip().partition("\n")[0].rstrip(":")
+        return refusal(400, f"Bad Request: {reason[:100]}", close=True)
 
 
 def loop_of_connections() -> asyncio.AbstractEventLoop:

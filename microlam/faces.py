@@ -4,7 +4,6 @@ The admin and the AWS API are imported by the first request that may be for them
 """
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict, istr
 from yarl import URL
 
-from microlam.connections import loop_of_connections
 from microlam.gateway import Gateway
 from microlam.gateway.replies import message
 from microlam.guard import Guard
@@ -117,10 +115,3 @@ def _without_origin(request: web.BaseRequest) -> web.BaseRequest:
     headers = CIMultiDict(request.headers)
     headers[hdrs.HOST] = host
     return request.clone(rel_url=URL.build(path=path or "/", query_string=query, encoded=True), headers=headers)
-
-
-def low_level(serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
-    """aiohttp's server for one coroutine: bodies pass to the handlers as they came, and a client refused for its body is not waited for long."""
-    return web.Server(
-        serve, loop=loop_of_connections(), access_log=None, auto_decompress=False, lingering_time=2.0, max_line_size=16_384, max_field_size=16_384,
-    )

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from microlam import __version__
 from microlam.app import Microlam
+from microlam.connections import allow_many, low_level
 from microlam.errors import PortTaken, SettingsError
 from microlam.executors.workers.system import share_heap
-from microlam.faces import Faces, low_level
+from microlam.faces import Faces
 from microlam.guard import may_start
 from microlam.settings import Settings, url_of
 from microlam.terminal import Terminal, stopping_line
@@ -26,6 +27,7 @@ SAME_SIGNAL = 0.1
 async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:
     """Serve a folder until a signal ends it; raises SettingsError where it cannot start."""
     share_heap()
+    allow_many()
     may_start(settings.host, settings.admin_token, settings.access_key, settings.secret_key)
     listening = listen(settings.host, settings.port)
     url = url_of(settings.host, listening.getsockname()[1])

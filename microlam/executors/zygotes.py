@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from microlam.executors.workers.frames import ENDED, EVENT, EXEC, FORK, HELLO, KILL, ORDER, STARTED
+from microlam.executors.workers.system import limit_files
 
 LAST_WAIT = 10.0        # seconds that a closing zygote has
 
@@ -219,6 +220,8 @@ def _start(
     own = interpreter == sys.executable
     wanted = json.dumps({"preload": preload, "site": site, "prefix": sys.prefix})
     command = [interpreter, *(("-S",) if own else ("-s",)), "-c", _BOOT, _FOLDER, str(control.fileno()), wanted]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(environment), cwd="/", pass_fds=(control.fileno(),), start_new_session=True,
     )
+    limit_files(process.pid)
+    return process

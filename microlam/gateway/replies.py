@@ -6,12 +6,14 @@ from functools import lru_cache
 from http import HTTPStatus
 from time import time
 
+import orjson
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import SERVER_SOFTWARE
 from multidict import CIMultiDict
 
 from microlam.events.http import HttpReply
+from microlam.model import new_id
 
 # The invocation's id has both names that AWS gives it.
 _ID_HEADERS = ("apigw-requestid", "x-amzn-RequestId")
@@ -116,10 +118,13 @@ def _headers(answer: HttpReply) -> CIMultiDict[str]:
 
 def message(status: int, text: str, *, id: str | None = None, close: bool = False) -> web.Response:
     """The gateway's own words, as an HTTP API says them."""
-    response = web.Response(status=status, body=b'{"message":"%s"}' % text.encode(), headers={"Content-Type": "application/json"})
+    response = web.Response(status=status, body=orjson.dumps({"message": text}), headers={"Content-Type": "application/json"})
     if close:
         response.force_close()
-    return identified(response, id) if id else response
+    if id:
+        return identified(response, id)
+    response.headers[_ID_HEADERS[0]] = new_id()     # nothing was invoked: it is the request's alone
+    return response
 
 
 def identified(response: web.Response, id: str) -> web.Response:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 M_ARENA_MAX = -8
+OPEN_FILES = 1024
 
 
 def _find(name: str) -> Callable[[int, int], object]:
@@ -40,6 +41,15 @@ def share_heap() -> None:
     """Have the threads that are yet to start take memory from one heap: glibc gives each its own, which keeps what it once needed."""
     if sys.platform == "linux":
         _find("mallopt")(M_ARENA_MAX, 1)
+
+
+def limit_files(pid: int) -> None:
+    """Let a process, and all it starts, have as many files open as on AWS: the server may have more, for its connections."""
+    if sys.platform == "linux":
+        import resource
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        if hard == resource.RLIM_INFINITY or hard >= OPEN_FILES:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
 def parents() -> dict[int, int]:
