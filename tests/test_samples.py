@@ -98,6 +98,11 @@ def test_audit_logs_json_lines(samples: Server) -> None:
     assert lines[0]["entry"] == {"user": "ada", "action": "delete"}
 
 
+@pytest.mark.parametrize(("path", "body", "status"), [("/orders", b'{"tea": 2}', 201), ("/orders", b"\xff", 400), ("/audit", b'{"user": "ada"}', 200)])
+def test_bodies_may_come_as_curl_d_sends_them(samples: Server, path: str, body: bytes, status: int) -> None:
+    assert samples.request("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded"}).status == status
+
+
 @pytest.mark.parametrize(("function", "event", "reply"), [
     ("hello", "hello.json", {"message": "Hello, Ada!"}),
     ("nightly", "nightly.json", {"report": "report-2026-03-28.txt"}),
