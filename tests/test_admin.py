@@ -170,7 +170,7 @@ async def test_filters_narrow_and_cursors_lead_on(place: Place) -> None:
 @pytest.mark.parametrize(("query", "words"), [
     ("limit=0", ["limit", "1 to 1000"]), ("limit=1001", ["limit", "1 to 1000"]), ("limit=many", ["limit", "'many'"]), ("limit=-5", ["limit"]),
     ("limit=²", ["limit"]), ("status=fine", ["status", "'fine'", "succeeded"]), ("cause=magic", ["cause", "schedule"]), ("cursor=zzz", ["cursor"]),
-    ("since=soon", ["since", "ISO 8601"]), ("slower=much", ["slower", "milliseconds"]), ("range=1y", ["range", "24h"]),
+    ("since=soon", ["since", "ISO 8601"]), ("function=hello&ststus=failed&x=1", ["ststus, x", "status"]), ("slower=much", ["slower", "milliseconds"]), ("range=1y", ["range", "24h"]),
 ])
 async def test_a_parameter_that_cannot_be_is_named_with_what_is_allowed(place: Place, query: str, words: list[str]) -> None:
     message = (await place.get(f"/_microlam/invocations.json?{query}", 400))["message"]
@@ -187,6 +187,17 @@ async def test_one_invocation_has_its_event_reply_and_logs(place: Place) -> None
     one = await place.get(f"/_microlam/invocations/{failed.id}.json")
     assert one["error"] == {"errorType": "KeyError", "errorMessage": "x"}
     assert "reply" not in one
+
+
+@pytest.mark.parametrize(("status", "payload", "value"), [
+    ("failed", rb'{"errorType": "KeyError", "errorMessage": "\ud800"}', {"errorType": "KeyError", "errorMessage": "\ud800"}),
+    ("succeeded", b"[NaN]", ["NaN"]), ("succeeded", b"1" + 400 * b"0", 10 ** 400), ("succeeded", b"\xff", "\ufffd"),
+])
+async def test_what_python_alone_takes_for_json_is_shown_as_a_value(place: Place, status: str, payload: bytes, value: object) -> None:
+    odd = place.put(status=status, payload=payload)
+    one = await place.get(f"/_microlam/invocations/{odd.id}.json")
+    assert one["error" if status == "failed" else "reply"] == value
+    assert await place.page(f"/_microlam/invocations/{odd.id}")
 
 
 @pytest.mark.parametrize("id", ["0193583e-7a1c-7c44-8000-000000000000", "nonsense", "..%2F..%2Fetc%2Fpasswd"])

@@ -287,6 +287,13 @@ def test_a_mark_that_says_nothing_gets_a_warning_with_its_line(mark: str, compla
     assert warning.endswith(". Until it is mended, the decorator is ignored.")
 
 
+def test_warnings_come_in_the_order_of_lines(tmp_path: Path) -> None:
+    discovery = found_in(tmp_path, {"hello.py": f"from microlam import http\n@http('one')\n@http('GET /x')\n@http('two')\n{HANDLER}"})
+
+    assert [warning.partition(": ")[0] for warning in discovery.functions["hello"].warnings] == ["hello.py line 2", "hello.py line 4"]
+    assert ways(discovery, "hello") == ["GET /x"]
+
+
 def test_marks_on_what_is_no_handler(tmp_path: Path) -> None:
     discovery = found_in(tmp_path, {
         "hello.py": "from microlam import http\n@http('GET /x')\ndef other(event, context): ...\n" + HANDLER,

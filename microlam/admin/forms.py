@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from aiohttp import web
-from multidict import MultiDict
+from multidict import MultiDict, MultiMapping
 
 from microlam.admin.asking import Asked
 from microlam.errors import InvalidParameter, RequestTooLarge
@@ -63,6 +63,14 @@ def one_of(name: str, allowed: Sequence[str], text: str | None) -> str | None:
     if text and text not in allowed:
         raise InvalidParameter(reason=f"{name} is {text[:40]!r}; it must be one of {', '.join(allowed)}.")
     return text or None
+
+
+def known(query: MultiMapping[str], *names: str) -> MultiMapping[str]:
+    """A query that asks for nothing but this; `said` is every page's."""
+    unknown = sorted(query.keys() - {*names, "said"})
+    if unknown:
+        raise InvalidParameter(reason=f"There is no parameter {', '.join(name[:40] for name in unknown)}; there are {', '.join(names)}.")
+    return query
 
 
 def instant(name: str, value: object) -> datetime:

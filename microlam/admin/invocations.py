@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from microlam.admin import activity
 from microlam.admin.asking import Asked, page
 from microlam.admin.facts import Facts
-from microlam.admin.forms import whole
+from microlam.admin.forms import known, whole
 from microlam.admin.records import CAUSES, FAILED, FAILURES, RANGES, filter_of, row, target_choices
 from microlam.model import STATUSES, function_arn
 
@@ -20,7 +20,7 @@ FIELDS = ("function", "version", "qualifier", "status", "cause", "range", "since
 
 async def show(lam: Microlam, asked: Asked) -> Facts:
     """A page of invocations, and the cursor that leads on."""
-    query = asked.query
+    query = known(asked.query, *FIELDS, "limit", "cursor")
     chosen = filter_of(query, lam.clock.now())
     limit = whole("limit", query.get("limit"), most=LIMIT) or 50
     lam.invoker.note_running()              # what runs now is on no record yet

@@ -193,7 +193,7 @@ def _declared(reading: Reading, handler: str, file: str = "") -> tuple[tuple[Dec
     """What the marks on a handler say, and a warning for each that says nothing or marks something else."""
     declared: list[Declared] = []
     warnings: list[str] = []
-    for mark in reversed(reading.marks.get(handler, ())):
+    for mark in reading.marks.get(handler, ()):
         try:
             declared.append(read_mark(mark))
         except ValueError as error:
@@ -201,7 +201,7 @@ def _declared(reading: Reading, handler: str, file: str = "") -> tuple[tuple[Dec
     for name, marks in reading.marks.items():
         if name != handler and not any(mark in reading.marks.get(handler, ()) for mark in marks):
             warnings.append(f"{file} line {marks[0].line}: @{marks[0].kind} marks {name}, but the handler is {handler}. Mark that one.")
-    return tuple(reversed(declared)), warnings
+    return tuple(declared), warnings
 
 
 # ---- packages and their pitfalls -------------------------------------------------------------------------------------

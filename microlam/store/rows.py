@@ -326,8 +326,12 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 def _json_value(payload: bytes) -> object:
-    """JSON bytes as a value that orjson can write again; other bytes as text; none as None."""
+    """JSON bytes as a value that can be written as JSON again; other bytes as text; none as None."""
     try:
         return orjson.loads(payload) if payload else None
     except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(payload, parse_constant=str)      # lone surrogates and large numbers; NaN, which is no JSON, as text
+    except (ValueError, RecursionError):
         return payload.decode(errors="replace")
