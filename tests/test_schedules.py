@@ -261,6 +261,9 @@ async def test_what_fell_due_too_long_ago_is_recorded_as_missed(tmp_path: Path, 
     async with running(tmp_path, clock, *declared) as house:
         assert await house.fired() == []
         missed = await house.missed()
+        [told] = house.said
+        assert told.startswith("Missed while the server was not running: nightly ")
+        assert told.count("due at 2026-0") == 2
         assert sorted((record.summary, record.cause) for record in missed) == [
             ("at(2026-03-01T12:20:00)", "schedule"), ("cron(30 12 * * ? *)", "schedule")]
         full = await house.store.invocation(next(record.id for record in missed if "cron" in record.summary))

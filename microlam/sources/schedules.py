@@ -29,6 +29,7 @@ GRACE = timedelta(minutes=1)
 CLOCK_ERROR = timedelta(hours=1)
 TRY_AGAIN = timedelta(seconds=5)
 CLAIMED_AT_ONCE = 100
+MISSED_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +62,22 @@ def first_due(schedule: Schedule, kept: datetime | None, now: datetime) -> datet
     return kept
 
 
+def missed_in_words(missed: Sequence[str]) -> str:
+    """One line about all that were missed, the first few by name."""
+    more = f"; and {len(missed) - MISSED_NAMED:,} more" if len(missed) > MISSED_NAMED else ""
+    return f"Missed while the server was not running: {'; '.join(missed[:MISSED_NAMED])}{more}."
+
+
 @dataclass(frozen=True)
 class _Planned:
     trigger: Trigger
     schedule: Schedule
     number: int             # among its function's schedules, from 1
+
+    @property
+    def name(self) -> str:
+        """The function's."""
+        return split_arn(self.trigger.target)[0].rpartition(":")[2]
 
 
 class Schedules:
@@ -81,6 +93,7 @@ class Schedules:
         self._heap: list[tuple[datetime, str]] = []             # may hold times that no longer stand
         self._unkept: dict[str, datetime] = {}                  # times the store does not know yet
         self._refused: set[str] = set()
+        self._missed: list[str] = []                            # not told yet
         self._changed = asyncio.Event()
         self._rested = asyncio.Event()
         self._begun = False
@@ -190,6 +203,9 @@ class Schedules:
                     self._expect(id, at)
             if due:
                 self._wake()
+        if self._missed:
+            self._say(missed_in_words(self._missed))
+            self._missed = []
 
     async def _take(self, id: str, due: datetime, now: datetime) -> None:
         """Claim a turn and fire it; if somebody else did, the store knows what is next."""
@@ -204,6 +220,7 @@ class Schedules:
     def _record_missed(self, planned: _Planned, due: datetime, now: datetime) -> None:
         message = f"Due at {due:%Y-%m-%dT%H:%M:%SZ}, while the server was not running, and more than {self._catch_up.total_seconds():g} seconds ago."
         error = orjson.dumps({"errorType": "Schedule.Missed", "errorMessage": message})
+        self._missed.append(f"{planned.name} {planned.schedule}, due at {due:%Y-%m-%dT%H:%M:%SZ}")
         self._store.put(_invocation(planned, due, now, accepted=False), Outcome(status="missed", payload=error))
 
     async def _forget(self) -> None:
