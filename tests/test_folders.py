@@ -27,6 +27,7 @@ from microlam.model import Drop, Trigger, function_arn
 from microlam.resources.buckets import Adopted, Buckets, check_bucket
 from microlam.sources.files import Busy, Look, Moved, Whole, examine, scan
 from microlam.sources.folders import Folders
+from microlam.sources.follower import LARGE
 from microlam.store import ObjectRow, Store
 from microlam.triggers import Triggers
 
@@ -304,6 +305,30 @@ async def test_a_writer_who_comes_while_a_file_is_examined_is_not_noticed_by_the
         verdicts[type(await asyncio.to_thread(examine, path, look))] += 1
     assert set(verdicts) <= {Whole, Busy}
     assert verdicts[Whole]
+
+
+async def test_what_is_dropped_while_a_large_file_is_read_does_not_wait_for_it(house: House, uploads: Path) -> None:
+    large = uploads / "large"
+    with large.open("wb") as file:
+        file.truncate(1 << 40)
+
+    async def is_read() -> bool:
+        return any(os.path.realpath(f"/proc/self/fd/{name}") == str(large) for name in os.listdir("/proc/self/fd"))
+
+    await until(is_read)
+    (uploads / "small").write_text("x")
+    assert await house.happened(1) == ["ObjectCreated:Put small"]
+    os.truncate(large, LARGE + 1)
+    assert await house.happened(1) == ["ObjectCreated:Put large"]
+    os.truncate(large, 1 << 40)
+    await until(is_read)        # and the end does not wait for it either
+
+
+async def test_large_files_are_told_one_after_the_other(house: House, uploads: Path) -> None:
+    for name in "abc":
+        (uploads / name).write_bytes(name.encode() * (LARGE + 1))
+    assert sorted(await house.happened(3)) == [f"ObjectCreated:Put {name}" for name in "abc"]
+    assert (await house.store.objects("uploads"))["b"].etag == hashlib.md5(b"b" * (LARGE + 1)).hexdigest()
 
 
 def test_a_file_that_is_another_than_the_one_that_was_quiet_has_moved(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import os
 import signal
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from typing import NamedTuple
 from microlam.store import ObjectRow
 
 UNFINISHED = ("~", ".part", ".crdownload")
+CHUNK = 1 << 20
 
 
 class Look(NamedTuple):
@@ -156,8 +157,8 @@ class Unreadable:
 Verdict = Whole | Moved | Busy | Unreadable
 
 
-def examine(path: Path, look: Look | None) -> Verdict:
-    """Whether a file that has looked like this for a while is whole."""
+def examine(path: Path, look: Look | None, over: Callable[[], bool] = bool) -> Verdict:
+    """Whether a file that has looked like this for a while is whole; nobody wants to know any more once it is `over`."""
     try:
         # Should it have become a pipe, opening must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -174,11 +175,15 @@ def examine(path: Path, look: Look | None) -> Verdict:
         if not _nobody_writes(descriptor):
             return Busy()
         try:
-            etag = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            digest = hashlib.md5(usedforsecurity=False)
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                if over():
+                    return Busy()
         except OSError as error:
             return Unreadable(error.strerror or str(error))
         now = _look(os.fstat(descriptor))
-    return Whole(etag) if now == look else Moved(now)
+    return Whole(digest.hexdigest()) if now == look else Moved(now)
 
 
 def _nobody_writes(descriptor: int) -> bool:

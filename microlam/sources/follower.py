@@ -20,6 +20,8 @@ from microlam.store import ObjectRow
 
 # Files are examined and recorded so many at a time: one commit, some milliseconds of the loop.
 BATCH = 200
+# Larger ones are read one at a time, while what is dropped after them goes on.
+LARGE = 8 * 1024 * 1024
 # A file that stays busy or unreadable is looked at ever less often, down to this.
 LONGEST_PAUSE = 2.0
 # A folder in which something could not be looked at is compared again after so long.
@@ -36,6 +38,19 @@ class Waiting:
     ready: float
     pause: float
 
+    @property
+    def large(self) -> bool:
+        return self.look is not None and self.look.size > LARGE
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A large file that is being examined."""
+
+    key: str
+    look: Look | None
+    verdict: asyncio.Task[Verdict]
+
 
 class Follower:
     """One bucket's folder, kept equal with the record."""
@@ -44,6 +59,7 @@ class Follower:
         self._bucket, self._folder, self._buckets, self._clock, self._quiet, self._say = bucket, folder, buckets, clock, quiet, say
         self._recorded: dict[str, ObjectRow] = {}
         self._waiting: dict[str, Waiting] = {}
+        self._reading: Reading | None = None
         self._warned: set[str] = set()
         self._hinted = asyncio.Event()
         self._rested = 0.0              # not to be compared again before
@@ -63,6 +79,14 @@ class Follower:
 
     async def run(self, *, taken_in_before: int | None) -> None:
         """Follow the folder until stopped; files older than `taken_in_before` (nanoseconds) were there first and are no events."""
+        try:
+            await self._follow(taken_in_before)
+        finally:
+            self._over = True       # what is being read need not be read to its end
+            if self._reading is not None:
+                self._reading.verdict.cancel()
+
+    async def _follow(self, taken_in_before: int | None) -> None:
         begun = False
         while not self._over:
             try:
@@ -142,7 +166,7 @@ class Follower:
 
     async def _pause(self) -> None:
         """Wait for a hint that may be followed, or until something has waited long enough."""
-        ready = min((waiting.ready for waiting in self._waiting.values()), default=self._look_again)
+        ready = min((waiting.ready for waiting in self._waiting.values() if not (self._reading and waiting.large)), default=self._look_again)
         if self._hinted.is_set() and not self._over:
             await asyncio.sleep(max(0.0, min(self._rested, ready) - self._now()))
             return
@@ -155,14 +179,33 @@ class Follower:
 
     async def _settle(self) -> None:
         now = self._now()
-        ready = [key for key, waiting in self._waiting.items() if waiting.ready <= now]
-        for start in range(0, len(ready), BATCH):
+        ready = [(key, waiting) for key, waiting in self._waiting.items() if waiting.ready <= now]
+        small = [key for key, waiting in ready if not waiting.large]
+        for start in range(0, len(small), BATCH):
             if self._over:
                 return
-            await self._settle_some(ready[start:start + BATCH])
+            keys = small[start:start + BATCH]
+            await self._conclude(keys, await asyncio.to_thread(self._examine, keys))
+        await self._settle_large([key for key, waiting in ready if waiting.large])
 
-    async def _settle_some(self, keys: Sequence[str]) -> None:
-        verdicts = await asyncio.to_thread(self._examine, keys)
+    async def _settle_large(self, keys: Sequence[str]) -> None:
+        """Conclude what has been read, and begin to read the next one."""
+        reading = self._reading
+        if reading is not None:
+            if not reading.verdict.done():
+                return
+            self._reading = None
+            waiting = self._waiting.get(reading.key)
+            if waiting is not None and waiting.look == reading.look:     # else it has changed meanwhile, and waits anew
+                await self._conclude([reading.key], [reading.verdict.result()])
+        following = next((key for key in keys if reading is None or key != reading.key), None)
+        if following is not None:
+            look = self._waiting[following].look
+            verdict = asyncio.create_task(asyncio.to_thread(examine, self._folder / following, look, self._is_over))
+            self._reading = Reading(following, look, verdict)
+            verdict.add_done_callback(lambda _: self._hinted.set())
+
+    async def _conclude(self, keys: Sequence[str], verdicts: Sequence[Verdict]) -> None:
         put: list[Adopted] = []
         copied: list[Adopted] = []
         removed: list[str] = []
@@ -177,7 +220,10 @@ class Follower:
         await self._record(put, copied, removed)
 
     def _examine(self, keys: Sequence[str]) -> Sequence[Verdict]:
-        return [examine(self._folder / key, self._waiting[key].look) for key in keys]
+        return [examine(self._folder / key, self._waiting[key].look, self._is_over) for key in keys]
+
+    def _is_over(self) -> bool:
+        return self._over
 
     def _only_copied(self, key: str, look: Look, whole: Whole) -> bool:
         row = self._recorded.get(key)
