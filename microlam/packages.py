@@ -11,6 +11,7 @@ import io
 import os
 import secrets
 import shutil
+import stat
 import sys
 import threading
 import time
@@ -50,10 +51,12 @@ class Stamp(NamedTuple):
 
 
 def stamp_of(path: str | Path) -> Stamp | None:
-    """The stamp of a file, or of what a link leads to; None where there is no file."""
+    """The stamp of a file or folder, or of what a link leads to; None where there is none, or a pipe, whose reader would wait for ever."""
     try:
         status = os.stat(path)
     except OSError:
+        return None
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         return None
     return Stamp(status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 

@@ -251,6 +251,18 @@ def test_code_that_cannot_be_had_is_said(serve: Serve) -> None:
     assert server.health["errors"] == []
 
 
+def test_a_pipe_is_no_code(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "functions" / "sub").mkdir(parents=True)
+    os.mkfifo(tmp_path / "functions" / "sub" / "app.py")
+    os.mkfifo(tmp_path / "functions" / "pipe.py")
+    server = serve({"hello.py": HELLO, "other/app.py": HELLO})
+    os.mkfifo(server.folder / "other" / "data")
+    assert server.get("/other").status == server.get("/hello").status == 200
+    assert server.health["functions"] == ["hello", "other"]
+    assert server.get("/sub").status == 404
+    assert server.stop() == 0
+
+
 # ---- the wire --------------------------------------------------------------------------------------------------------
 
 def test_boto3_invokes_in_all_three_ways(serve: Serve) -> None:
