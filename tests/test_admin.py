@@ -192,7 +192,7 @@ async def test_one_invocation_has_its_event_reply_and_logs(place: Place) -> None
 @pytest.mark.parametrize(("status", "payload", "value"), [
     ("failed", rb'{"errorType": "KeyError", "errorMessage": "\ud800"}', {"errorType": "KeyError", "errorMessage": "\ud800"}),
     ("succeeded", b"[NaN]", ["NaN"]), ("succeeded", b"1" + 400 * b"0", 10 ** 400), ("succeeded", b"\xff", "\ufffd"),
-])
+], ids=["a lone surrogate", "NaN", "a large number", "no JSON"])
 async def test_what_python_alone_takes_for_json_is_shown_as_a_value(place: Place, status: str, payload: bytes, value: object) -> None:
     odd = place.put(status=status, payload=payload)
     one = await place.get(f"/_microlam/invocations/{odd.id}.json")
