@@ -1224,6 +1224,21 @@ async def test_programs_may_open_their_output_by_its_name(processes: Lab) -> Non
         assert output(await processes.run(version)) == ["before", "one", "two", "three", "four", "four", "five", "after"]
 
 
+async def test_a_mark_that_was_taken_away_is_not_waited_for(processes: Lab) -> None:
+    version = processes.function("""
+        import os, subprocess
+        def handler(event, context):
+            if event == "steal":
+                subprocess.Popen(["yes"])
+                if os.fork() == 0:
+                    pipe = os.open("/proc/self/fd/1", os.O_RDONLY)
+                    while True: os.read(pipe, 1 << 16)
+            return event
+    """)
+    for event in ("steal", 1, 2):
+        assert (await processes.run(version, event)).value == event
+
+
 async def test_a_handler_that_does_not_block_at_its_output_loses_none(processes: Lab) -> None:
     version = processes.function("""
         import os

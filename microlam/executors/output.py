@@ -18,7 +18,7 @@ from microlam.executors.logs import cut
 CAPACITY = 1 << 18      # bytes that a pipe holds while nobody reads it, as far as the system lets us say
 AT_ONCE = 1 << 18       # bytes read of one that writes all the time, before others have their turn
 PAUSE = 0.002           # seconds until they are read again
-LAST_WORDS = 1 << 24    # bytes at most that are read of one that has ended
+LAST_WORDS = 1 << 22    # bytes at most that are read of one that has ended: more than a pipe holds
 
 
 class Written(NamedTuple):
@@ -62,8 +62,11 @@ class Output:
         return b"".join(cut(*written) for written in self._marked) + cut(*self._left())
 
     def _next(self) -> Written:
+        left = LAST_WORDS
         while not self._marked:
-            if not self._read():
+            count = self._read()
+            left -= count
+            if not count or left < 0:
                 return self._left()     # somebody took the mark away: a handler can find the pipe
         return self._marked.popleft()
 

@@ -299,7 +299,8 @@ class Log:
 
     def say(self, text: str) -> None:
         """Print how it failed, however much has been printed before."""
-        self._put(self._mark + text.encode("utf-8", "backslashreplace")[:self._limit])
+        self._put(self._mark)       # by itself: so short a write is never torn
+        self._put(text.encode("utf-8", "backslashreplace")[:self._limit])
         self._marks += 1
 
     def end(self, *, imported: bool = False) -> int:
