@@ -216,8 +216,11 @@ class Packages:
         target = self._folder / name
         with self._lock:
             self._asked[name] = time.monotonic()
-        if name in self._sound and self.is_sound(str(target)):
-            return
+            if name in self._sound and target.is_dir():     # workers may run in it
+                if not self.is_sound(str(target)):
+                    _mend(target, root, digests)
+                    self._sound[name] = seal(target)
+                return
         # One that an earlier server left may have been cut short by a power failure, and any may have been written to by a handler.
         if target.is_dir():
             if _is_exactly(target, digests):
@@ -271,6 +274,21 @@ def _copy_all(root: Path, making: Path, digests: Mapping[str, bytes]) -> None:
             raise _Changed from None
         if _digest_of(target) != digest:
             raise _Changed
+
+
+def _mend(folder: Path, root: Path, digests: Mapping[str, bytes]) -> None:
+    """Put back what is missing or changed, under the feet of those who run there; what was added stays."""
+    for path, digest in digests.items():
+        target = folder / path
+        if target.is_file() and _digest_of(target) == digest:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".mending-{secrets.token_hex(8)}")
+        try:
+            _copy(root / path, beside)
+        except FileNotFoundError:
+            raise _Changed from None
+        os.replace(beside, target)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,22 @@ def test_a_handler_that_harms_its_own_code_harms_no_other_worker(serve: Serve, h
     for _ in range(3):
         assert server.get("/hello").status == 500
     assert {each["error_type"] for each in server.ended(3)} == {"Runtime.ExitError"}, "each began, and none lacked its module"
+
+
+def test_a_handler_that_leaves_a_file_beside_its_code_harms_no_other_worker(serve: Serve, tmp_path: Path) -> None:
+    server = serve({"hello.py": f"""
+        import os, time
+        def handler(event, context):
+            open(f"{{os.getpid()}}.cache", "w").close()
+            count = int(event["queryStringParameters"]["meet"])
+            open({str(tmp_path)!r} + f"/{{count}}.{{os.getpid()}}", "w").close()
+            while sum(name.startswith(f"{{count}}.") for name in os.listdir({str(tmp_path)!r})) < count:
+                time.sleep(0.005)
+            return os.getcwd()
+    """})
+    for count in (1, 2, 4):
+        with ThreadPoolExecutor(count) as pool:
+            assert [reply.status for reply in pool.map(server.get, [f"/hello?meet={count}"] * count)] == [200] * count
 
 
 def test_file_names_need_not_be_utf_8(serve: Serve) -> None:

@@ -177,6 +177,7 @@ class Worker:
 
     def catch_up(self) -> None:
         """Hear what it has said, so that what it `runs` is what it is at. It reads the next one after it has replied: then the reply is there."""
+        self.late = True        # else what it gives back might be sent to it again
         self.take_back()
         while self._ahead and not self._deaf and self._readable():
             pass
@@ -343,7 +344,7 @@ class Worker:
             self.peak = peak
         if kind in (SUCCEEDED, FAILED) and self._ready and self._invocation is not None and not self._overdue:
             self._reply("succeeded" if kind == SUCCEEDED else "failed", payload, seconds, marks, dropped)
-        elif kind == READY and not self._ready:
+        elif kind == READY and not self._ready and not self._overdue:
             self._become_ready(payload, seconds, marks, dropped)
         elif kind == UNUSABLE and not self._ready:
             self._fail_to_start(payload, seconds, marks, dropped)
@@ -381,7 +382,8 @@ class Worker:
         self._runtime_name = f"Python {self._runtime}"
         self._init_output = self._output.take(marks, dropped)
         self._output.unwatch()
-        self._disarm()      # the import's time ends here, before a waiting invocation's begins
+        if not self.over:
+            self._disarm()      # the import's time ends here, before a waiting invocation's begins
         if self._invocation is not None:
             self._begin()
             return
