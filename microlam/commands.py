@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import sys
 import time
 from argparse import Namespace
@@ -70,11 +71,26 @@ def logs(chosen: Namespace) -> int:
     tail = Tail(server, chosen.name)
     if not tail.begin(chosen.last) and not any(function["name"] == chosen.name for function in server.functions()):
         raise CallFailed(reason=f"There is no function {chosen.name}, and no invocation of it on record. `microlam list` shows the functions.")
+    interrupted = _hear_ctrl_c() if chosen.tail else []
     while chosen.tail:
         sys.stdout.flush()
+        if interrupted:
+            raise KeyboardInterrupt
         time.sleep(POLL)
         tail.follow()
     return 0
+
+
+def _hear_ctrl_c() -> list[int]:
+    """Has something in it once Ctrl-C was pressed: the exception alone is lost where it comes while Python clears something away."""
+    heard: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    return heard
 
 
 class Tail:
