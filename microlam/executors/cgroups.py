@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 PREFIX = "microlam-"
-# The kernel counts to a group what is nobody's resident memory too: the log, above all, of a program that writes faster than it is cut. Its limit
+# The kernel counts to a group what is nobody's resident memory too, such as files that were read and written. Its limit
 # only keeps what grows faster than it is looked at from taking the whole machine; to the megabyte, resident memory is looked at.
 SLACK = 1 << 30
 

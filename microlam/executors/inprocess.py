@@ -15,6 +15,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -291,7 +292,8 @@ class InProcess:
             version, base={"PATH": os.environ.get("PATH", os.defpath)}, credentials=self._credentials, endpoint_url=self._endpoint_url, log_stream=log_stream,
             temporary=tempfile.gettempdir(), runtime="",
         )
-        hosts = dict.fromkeys((name for name in os.environ if name.startswith("AWS_")), None)     # whoever the host is to AWS, its handlers are not
+        # Whoever the host is to AWS, its handlers are not: not even one that another handler calls, and to whom those variables are hidden.
+        hosts = dict.fromkeys((name for name in Context().run(list, os.environ) if name.startswith("AWS_")), None)
         # Programs that it starts are the host's, and so is what they import.
         return hosts | {name: value for name, value in environment.items() if name != "PYTHONPATH" or name in version.environment}
 

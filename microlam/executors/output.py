@@ -36,7 +36,7 @@ class Output:
         self.kept = bytearray()         # since the last mark
         self._limit, self._dropped = limit, 0
         self._marked: deque[Written] = deque()
-        self._beginning = b""           # of a mark, perhaps
+        self.beginning = b""            # of a mark, perhaps
         self._loop = asyncio.get_running_loop()
         self._watched = False
         self._resuming: asyncio.TimerHandle | None = None
@@ -71,8 +71,8 @@ class Output:
         return self._marked.popleft()
 
     def _left(self) -> Written:
-        self._add(self._beginning)
-        self._beginning = b""
+        self._add(self.beginning)
+        self.beginning = b""
         return self._cut()
 
     def watch(self) -> None:
@@ -114,12 +114,12 @@ class Output:
         except BlockingIOError:
             return 0
         if data:
-            *marked, rest = (self._beginning + data).split(self.mark)
+            *marked, rest = (self.beginning + data).split(self.mark)
             for written in marked:
                 self._add(written)
                 self._marked.append(self._cut())
-            self._beginning = _beginning(rest, self.mark)
-            self._add(rest[:len(rest) - len(self._beginning)])
+            self.beginning = _beginning(rest, self.mark)
+            self._add(rest[:len(rest) - len(self.beginning)])
         return len(data)
 
     def _add(self, data: bytes) -> None:

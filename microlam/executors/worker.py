@@ -138,7 +138,7 @@ class Worker:
 
     @property
     def takes_ahead(self) -> bool:
-        """Whether it may be sent one more before it has replied: not with a long log, which is cut when it has nothing to do."""
+        """Whether it may be sent one more before it has replied: not behind one whose output is being read, or that has more than a block."""
         return (
             self._ready and not self.over and not self.late and len(self._ahead) < AHEAD and not self._long and not self._watched
             and not self.place.attached
@@ -357,7 +357,7 @@ class Worker:
         if self._timer is not None and not self.over:      # one that is being killed has a time for that
             self._disarm()
         version = self.version
-        output = self._output.take(marks, dropped) if marks or dropped or self._output.kept else b""
+        output = self._output.take(marks, dropped) if marks or dropped or self._output.kept or self._output.beginning else b""
         if self.invocations and version.log_format != "JSON" and self._invocation is not None:
             log = logs.plain_log(version, self._invocation.id, seconds, self.peak, output)
         else:

@@ -209,8 +209,10 @@ class Zygotes:
 
 def _close(descriptors: tuple[int, ...]) -> None:
     """Close our copies of a worker's ends, once they are sent. Those of its calls stay: what it does not read is taken back."""
-    for descriptor in descriptors[0:3:2]:
-        os.close(descriptor)
+    if descriptors:
+        link, _, output = descriptors
+        os.close(link)
+        os.close(output)
 
 
 def _start(

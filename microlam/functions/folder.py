@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 LOOK_ANYWAY = 5.0       # seconds; file events may get lost
 LOOK_SOON = 0.5         # while a file may be half-written
-LOOK_PAUSE = 3          # between looks for what nobody knows of, in times of what a look takes: many may ask for what is nowhere
+LOOK_PAUSE = 3          # between looks that may come one after the other (for what is nowhere, during an import), in times of what a look takes
 AT_ONCE = 4             # imports that no request waits for
 LOOK_MEANWHILE = 0.1    # while an import lasts
 PATIENCE = 10.0         # with an import, as long as AWS lets one take; then the last good code serves while it goes on
@@ -277,14 +277,16 @@ class FolderFunctions:
     async def _import(self, live: Live, made: Made) -> Made | None:
         """Have a worker import a version. One that takes long is given up for what is saved meanwhile, and in the end no longer waited for."""
         live.stop_importing()
-        version, since = made.version, time.monotonic()
+        version, since, pause = made.version, time.monotonic(), LOOK_MEANWHILE
         importing = live.importing = self._start(self._warmed(version))
         while not importing.done() and time.monotonic() - since < self._patience:
-            await asyncio.wait({importing}, timeout=min(LOOK_MEANWHILE, self._patience))
+            await asyncio.wait({importing}, timeout=min(pause, self._patience))
+            begun = time.monotonic()
             newer = None if importing.done() else await self._make(live)
             if newer is not None and newer.version.key != version.key:
                 live.stop_importing()
                 return newer
+            pause = max(LOOK_MEANWHILE, LOOK_PAUSE * (time.monotonic() - begun))
         if self._live.get(live.arn) is not live:
             raise FunctionNotFound(arn=live.arn)
         if importing.done():

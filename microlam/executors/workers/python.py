@@ -321,7 +321,7 @@ class Log:
                 select.select([], [self._descriptor], [])
 
     def stream(self, number: int, name: str) -> io.TextIOWrapper:
-        """A text stream for sys.stdout or sys.stderr: each write is in the file when it returns, so a crash loses none."""
+        """A text stream for sys.stdout or sys.stderr: each write is in the pipe when it returns, so a crash loses none."""
         return io.TextIOWrapper(Stream(self, number, name), encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
