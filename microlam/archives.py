@@ -136,7 +136,9 @@ class Archives:
         target = self._folder / name
         with _opened(content) as archive:
             entries = _checked(archive)
-            if not (target.is_dir() and _is_exactly(target, archive, entries)):
+            if target.is_dir():     # one that a power failure cut short, or that a handler has written to
+                _mend(target, archive, entries)
+            else:
                 self._place(target, archive, entries)
         self._sound[name] = seal(target)
 
@@ -145,8 +147,9 @@ class Archives:
         making = self._folder / f".making-{secrets.token_hex(8)}"
         making.mkdir(parents=True)
         try:
-            _write_all(making, archive, entries)
-            _remove(target)     # one that a power failure cut short, or that a handler has written to
+            for entry in _links_last(entries):
+                _put(making / entry.path, archive, entry)
+            _close_folders(making)
             os.rename(making, target)
         finally:
             _remove(making)
@@ -251,21 +254,51 @@ def _link(archive: ZipFile, info: ZipInfo, path: str) -> str:
 
 # ---- files -----------------------------------------------------------------------------------------------------------
 
-def _write_all(folder: Path, archive: ZipFile, entries: list[_Entry]) -> None:
-    for entry in entries:
+def _links_last(entries: list[_Entry]) -> list[_Entry]:
+    """No file is written by way of a link."""
+    return sorted(entries, key=lambda entry: entry.link is not None)
+
+
+def _put(target: Path, archive: ZipFile, entry: _Entry) -> None:
+    """Write one file, folder or link of an archive."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if entry.folder:
+        target.mkdir(exist_ok=True)
+    elif entry.link is not None:
+        target.symlink_to(entry.link)
+    else:
+        with archive.open(entry.info) as read, target.open("wb") as written:
+            shutil.copyfileobj(read, written)
+            os.fchmod(written.fileno(), 0o555 if entry.executable else 0o444)
+
+
+def _mend(folder: Path, archive: ZipFile, entries: list[_Entry]) -> None:
+    """Have just what an archive holds in its folder, under the feet of those who run there."""
+    files = {entry.path: entry for entry in entries if not entry.folder}
+    found = _files_in(folder)
+    added = found.keys() - files.keys()
+    wrong = [entry for name, entry in files.items() if name not in found or not _is_same(found[name], entry)]
+    if not added and not wrong:
+        return
+    _open_folders(folder)
+    for name in added:
+        found[name].unlink()
+    for entry in _links_last(wrong):
         target = folder / entry.path
-        if entry.folder:
-            target.mkdir(parents=True, exist_ok=True)
-        elif entry.link is None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(entry.info) as read, target.open("wb") as written:
-                shutil.copyfileobj(read, written)
-                os.fchmod(written.fileno(), 0o555 if entry.executable else 0o444)
+        beside = target.with_name(f".mending-{secrets.token_hex(8)}")
+        _put(beside, archive, entry)
+        if target.is_dir() and not target.is_symlink():
+            _remove(target)
+        os.replace(beside, target)
     for entry in entries:
-        if entry.link is not None:
-            (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / entry.path).symlink_to(entry.link)
+        if entry.folder:
+            (folder / entry.path).mkdir(parents=True, exist_ok=True)
     _close_folders(folder)
+
+
+def _open_folders(folder: Path) -> None:
+    for path, _, _ in os.walk(folder):
+        os.chmod(path, 0o700)
 
 
 def _close_folders(folder: Path) -> None:
@@ -299,17 +332,15 @@ def seal(folder: Path) -> Seal:
     return frozenset(found)
 
 
-def _is_exactly(folder: Path, archive: ZipFile, entries: list[_Entry]) -> bool:
-    files = {entry.path: entry for entry in entries if not entry.folder}
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
-    return found.keys() == files.keys() and all(_is_same(path, files[name]) for name, path in found.items())
+def _files_in(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
 
 
 def _is_same(path: Path, entry: _Entry) -> bool:
     if entry.link is not None or path.is_symlink():
         return path.is_symlink() and os.readlink(path) == entry.link
     status = path.stat()
-    if status.st_size != entry.info.file_size or bool(status.st_mode & 0o100) != entry.executable:
+    if not stat.S_ISREG(status.st_mode) or status.st_size != entry.info.file_size or bool(status.st_mode & 0o100) != entry.executable:
         return False
     checksum = 0
     with path.open("rb") as file:
@@ -333,6 +364,5 @@ def _remove(path: Path) -> None:
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
-    for folder, _, _ in os.walk(path):
-        os.chmod(folder, 0o700)
+    _open_folders(path)
     shutil.rmtree(path, ignore_errors=True)

@@ -152,6 +152,13 @@ class Invoker:
         await self._tell(invocation, outcome)
         return outcome
 
+    async def fail(self, invocation: Invocation, error: MicrolamError) -> Outcome:
+        """Record one that cannot begin: what it leads to cannot be had."""
+        outcome = refusal(error, "failed")
+        self._store.put(invocation, outcome)
+        await self._tell(invocation, outcome)
+        return outcome
+
     async def _tell(self, invocation: Invocation, outcome: Outcome) -> None:
         """Tell everybody how one ended."""
         for ended in self.ended:

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import io
 import os
+import shutil
 import stat
 import zipfile
 from pathlib import Path
@@ -127,6 +128,32 @@ def test_what_was_changed_on_disk_is_restored_by_the_next_server(archives: Archi
 
     assert sorted(path.name for path in again.iterdir()) == ["data.txt", "index.py"]
     assert (again / "data.txt").read_text() == "old"
+
+
+def test_what_a_handler_did_to_its_own_files_is_undone_where_it_runs(archives: Archives) -> None:
+    kept = archives.keep(packed(("index.py", "x = 1"), ("lib/deep/data.txt", "old"), ("lib/more.txt", "more"), ("empty/", "")))
+    root = archives.root(kept.sha256)
+    working_directory = os.open(root, os.O_RDONLY)
+    for folder in (root, root / "lib", root / "lib/deep"):
+        folder.chmod(0o755)
+    (root / "index.py").unlink()
+    (root / "index.py").mkdir()
+    (root / "index.py" / "within.txt").write_text("within")
+    shutil.rmtree(root / "lib/deep")
+    (root / "lib/deep").write_text("a file in place of a folder")
+    (root / "lib/more.txt").chmod(0o644)
+    (root / "lib/more.txt").write_text("less")
+    (root / "empty").rmdir()
+    (root / "added.txt").write_text("added")
+
+    archives.mend(str(root))
+
+    found = {path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*") if path.is_file()}
+    assert found == {"index.py": "x = 1", "lib/deep/data.txt": "old", "lib/more.txt": "more"}
+    assert (root / "empty").is_dir()
+    assert os.path.samestat(os.fstat(working_directory), root.stat())       # who runs there has not lost it
+    assert all(path.stat().st_mode & 0o222 == 0 for path in (root, *root.rglob("*")))
+    os.close(working_directory)
 
 
 def test_what_nobody_needs_is_removed(archives: Archives, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import ClientSession, web
 
-from microlam.errors import FunctionNotFound, Throttled
+from microlam.errors import FunctionNotFound, MicrolamError, Throttled
 from microlam.gateway import Gateway
 from microlam.model import Invocation, Outcome, Trigger, Version, function_arn
 from microlam.routes import RouteTable, parse_route
@@ -56,6 +56,10 @@ class Peer:
             outcome = Outcome(status="failed", payload=json.dumps({"errorType": type(error).__name__, "errorMessage": str(error)}).encode())
         self.outcomes.append(outcome)
         return outcome
+
+    async def fail(self, invocation: Invocation, error: MicrolamError) -> Outcome:
+        self.invocations.append(invocation)
+        return Outcome(status="failed", payload=json.dumps({"errorType": error.code, "errorMessage": str(error)}).encode())
 
 
 def page(outcome: Outcome, invocation: Invocation, reason: str | None) -> str:
@@ -170,7 +174,9 @@ async def test_a_throttled_invocation_is_503_and_a_vanished_function_500() -> No
         assert (status, body) == (503, b'{"message":"Service Unavailable"}')
         assert headers["apigw-requestid"] == peer.invocations[0].id
         peer.gone = True
-        assert (await client.ask("GET", "/busy"))[::2] == (500, b'{"message":"Internal Server Error"}')
+        status, headers, body = await client.ask("GET", "/busy")
+        assert (status, body) == (500, b'{"message":"Internal Server Error"}')
+        assert headers["apigw-requestid"] == peer.invocations[1].id
 
 
 async def test_a_route_that_was_saved_a_moment_ago_is_found() -> None:

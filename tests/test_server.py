@@ -62,6 +62,20 @@ def test_health_is_ready_whatever_cannot_load(serve: Serve) -> None:
     assert server.get("/hello").status == 200
 
 
+def test_a_route_to_an_alias_that_is_not_there_is_on_record(serve: Serve) -> None:
+    server = serve({"shop.py": HELLO, "microlam.toml": '[functions.shop]\nhttp = [{route = "GET /shop", qualifier = "live"}]\n'})
+    reply = server.get("/shop?n=1")
+    assert (reply.status, reply.json()) == (500, {"message": "Internal Server Error"})
+    assert server.printed("Create it: microlam publish shop && microlam alias shop live")
+    [entry] = server.ended(1)
+    assert (entry["id"], entry["status"], entry["qualifier"]) == (reply.headers["apigw-requestid"], "failed", "live")
+    record = server.get(f"/_microlam/invocations/{entry['id']}.json").json()
+    assert record["event"]["queryStringParameters"] == {"n": "1"}
+    assert "shop:live" in record["error"]["errorMessage"]
+    page = server.get("/shop", Accept="text/html")
+    assert "Function not found" in page.text
+
+
 def test_a_reply_that_is_none_is_told_on_the_terminal_and_on_record(serve: Serve) -> None:
     server = serve({"cart.py": """
         def handler(event, context):

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from microlam.clock import Clock, SystemClock
-from microlam.errors import MicrolamError, NotFound, RequestTooLarge, Throttled
+from microlam.errors import MicrolamError, RequestTooLarge, Throttled
 from microlam.events.http import HttpFacts, HttpReply, Malformed, reply, split_target
 from microlam.events.template import Template
 from microlam.gateway.body import read_body
@@ -56,6 +56,7 @@ class Invoker(Protocol):
     """What the gateway asks of the invoker."""
 
     async def invoke(self, version: Version, invocation: Invocation) -> Outcome: ...
+    async def fail(self, invocation: Invocation, error: MicrolamError) -> Outcome: ...
 
 
 class Gateway:
@@ -100,32 +101,36 @@ class Gateway:
             except web.RequestPayloadError:
                 return message(400, "Bad Request", close=True)
         template, id, now = self._template(request), new_id(), self.clock.now()
-        version = self.functions.ready(template.match.arn, template.match.qualifier) if template is not None else None
+        version: Version | MicrolamError | None = self.functions.ready(template.match.arn, template.match.qualifier) if template is not None else None
         try:
             if version is None:
                 template, version = await self._lead(request, template)
-            if template is None:
+            if template is None or version is None:
                 return message(404, "Not Found")
-            if version is None:     # the route leads to an alias that is not there
-                return message(500, "Internal Server Error", id=id)
             payload, match = template.event(id, now, body), template.match
             if len(payload) > SYNC_PAYLOAD_LIMIT:
                 return message(413, "Request Entity Too Large")
             invocation = Invocation(
                 id=id, arn=match.arn, qualifier=match.qualifier, payload=payload, cause="http", queued_at=now, summary=template.summary,
             )
-            outcome = await (self._invoke(version, invocation) if self.cancelling else self.invoker.invoke(version, invocation))
+            if isinstance(version, MicrolamError):
+                outcome = await self.invoker.fail(invocation, version)
+            else:
+                outcome = await (self._invoke(version, invocation) if self.cancelling else self.invoker.invoke(version, invocation))
         except Throttled:
             return message(503, "Service Unavailable", id=id)
-        except MicrolamError:       # The function cannot be had; what is wrong with it has been said.
+        except MicrolamError:       # the record takes nothing, say; that has been said
             return message(500, "Internal Server Error", id=id)
         answer = reply(outcome) if outcome.ok else None
         if isinstance(answer, HttpReply):
             return Written(answer, id) if self.untouched else response(answer, id)
         return self._failure(request, outcome, invocation, answer)
 
-    async def _lead(self, request: web.BaseRequest, template: Template | None) -> tuple[Template | None, Version | None]:
-        """Where a request leads and what runs there, by what the folder is now: a function that was saved a moment ago is found, one that went is not."""
+    async def _lead(self, request: web.BaseRequest, template: Template | None) -> tuple[Template | None, Version | MicrolamError | None]:
+        """Where a request leads and what runs there, by what the folder is now: a function that was saved a moment ago is found, one that went is not.
+
+        Where a route leads to what cannot be had, an alias that is not there or files that cannot be read, the error stands for it.
+        """
         if template is None:
             await self.functions.look_again()
             template = self._template(request)
@@ -138,11 +143,11 @@ class Gateway:
             template = again
         return None, None
 
-    async def _current(self, arn: str, qualifier: str | None) -> Version | None:
+    async def _current(self, arn: str, qualifier: str | None) -> Version | MicrolamError:
         try:
             return await self.functions.current(arn, qualifier)
-        except NotFound:
-            return None
+        except MicrolamError as error:
+            return error
 
     def _template(self, request: web.BaseRequest) -> Template | None:
         """The event of requests like this one, and what is known of them; None where no route leads anywhere."""
