@@ -65,9 +65,9 @@ async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, ur
 
 
 def _forget_credentials(lam: Microlam) -> None:
-    """Know of AWS what handlers know: the programs and threads of one that runs within this process have its environment."""
+    """Know of AWS, and of our settings, what handlers know: the programs and threads of one that runs within this process have its environment."""
     for name in list(os.environ):
-        if name.startswith("AWS_"):
+        if name.startswith(("AWS_", "MICROLAM_")):
             del os.environ[name]
     os.environ.update(lam.client_variables)
 

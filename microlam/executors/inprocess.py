@@ -292,8 +292,9 @@ class InProcess:
             version, base={"PATH": os.environ.get("PATH", os.defpath)}, credentials=self._credentials, endpoint_url=self._endpoint_url, log_stream=log_stream,
             temporary=tempfile.gettempdir(), runtime="",
         )
-        # Whoever the host is to AWS, its handlers are not: not even one that another handler calls, and to whom those variables are hidden.
-        hosts = dict.fromkeys((name for name in Context().run(list, os.environ) if name.startswith("AWS_")), None)
+        # Whoever the host is to AWS, its handlers are not, nor do they know its settings, some of which are secrets: not even one
+        # that another handler calls, and to whom those variables are hidden.
+        hosts = dict.fromkeys((name for name in Context().run(list, os.environ) if name.startswith(("AWS_", "MICROLAM_"))), None)
         # Programs that it starts are the host's, and so is what they import.
         return hosts | {name: value for name, value in environment.items() if name != "PYTHONPATH" or name in version.environment}
 
