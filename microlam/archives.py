@@ -88,10 +88,10 @@ class Archives:
         return folder == str(self._folder) and name in self._sound
 
     def mend(self, root: str) -> None:
-        """Have the files of an unpacked zip be what they were, whatever a handler has done to them."""
+        """Have the files of an unpacked zip be what they were, whatever a handler has done to them. Where it cannot be done, they are used as they are."""
         name = os.path.basename(root)
-        if seal(Path(root)) != self._sound.get(name) and self._zip(name).is_file():
-            with self._lock:
+        if seal(Path(root)) != self._sound.get(name):
+            with self._lock, suppress(BadArchive, OSError):
                 self._unpack(name, self._zip(name).read_bytes())
 
     def together(self, hashes: Sequence[str]) -> Path:

@@ -28,7 +28,7 @@ _TICK_NS = 20_000_000
 _ATTEMPTS = 20
 _FRESH = 60.0       # seconds for which a copy is not removed after it was asked for: an invocation may wait to run from it
 _REFLINK = 0x40049409
-SMALL = 64          # files and folders
+_QUICK = 64         # files and folders
 
 
 class PackageUnstable(MicrolamError):
@@ -167,17 +167,21 @@ class Packages:
         """Whether a folder is one of these copies."""
         return os.path.dirname(copy) == str(self._folder)
 
-    def is_small(self, copy: str) -> bool:
+    def is_quick(self, copy: str) -> bool:
         """Whether to look at a copy takes no longer than to begin a thread for it."""
-        return len(self._sound.get(os.path.basename(copy), ())) <= SMALL
+        seal = self._sound.get(os.path.basename(copy))
+        return seal is not None and len(seal) <= _QUICK
 
     def is_sound(self, copy: str) -> bool:
         """Whether a copy is as it was made, whatever a handler has done to its own code."""
         return seal(Path(copy)) == self._sound.get(os.path.basename(copy))
 
     def mend(self, copy: str, root: Path, listed: Callable[[], Mapping[str, Stamp]]) -> None:
-        """Make a copy again, if the files that `listed` names below `root` are still what it was made of."""
-        with contextlib.suppress(_Changed):
+        """Put back what of a copy is missing or changed, if the files that `listed` names below `root` are still what it was made of.
+
+        What was added stays. Where it cannot be done, the copy is used as it is.
+        """
+        with contextlib.suppress(_Changed, OSError):
             digests = self._digests_of(root, listed(), time.time_ns())
             if _name(digests) == os.path.basename(copy):
                 self._place(_name(digests), root, digests)
@@ -216,11 +220,11 @@ class Packages:
         target = self._folder / name
         with self._lock:
             self._asked[name] = time.monotonic()
-            if name in self._sound and target.is_dir():     # workers may run in it
-                if not self.is_sound(str(target)):
-                    _mend(target, root, digests)
-                    self._sound[name] = seal(target)
-                return
+        if name in self._sound and target.is_dir():     # workers may run in it
+            if not self.is_sound(str(target)):
+                _mend(target, root, digests)
+                self._sound[name] = seal(target)
+            return
         # One that an earlier server left may have been cut short by a power failure, and any may have been written to by a handler.
         if target.is_dir():
             if _is_exactly(target, digests):
@@ -263,17 +267,11 @@ def _digest_of(path: Path) -> bytes:
 
 
 def _copy_all(root: Path, making: Path, digests: Mapping[str, bytes]) -> None:
-    """Copy every file, and see that its copy is what was hashed."""
     making.mkdir(parents=True)
     for path, digest in digests.items():
         target = making / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _copy(root / path, target)
-        except FileNotFoundError:
-            raise _Changed from None
-        if _digest_of(target) != digest:
-            raise _Changed
+        _copy_as(digest, root / path, target)
 
 
 def _mend(folder: Path, root: Path, digests: Mapping[str, bytes]) -> None:
@@ -282,13 +280,33 @@ def _mend(folder: Path, root: Path, digests: Mapping[str, bytes]) -> None:
         target = folder / path
         if target.is_file() and _digest_of(target) == digest:
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_way(folder, target)
         beside = target.with_name(f".mending-{secrets.token_hex(8)}")
         try:
-            _copy(root / path, beside)
-        except FileNotFoundError:
-            raise _Changed from None
-        os.replace(beside, target)
+            _copy_as(digest, root / path, beside)
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _make_way(folder: Path, target: Path) -> None:
+    """Have folders above a file of a copy, and none in its place."""
+    for above in reversed(target.relative_to(folder).parents[:-1]):
+        if (folder / above).is_symlink() or not (folder / above).is_dir():
+            (folder / above).unlink(missing_ok=True)
+            (folder / above).mkdir()
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+
+
+def _copy_as(digest: bytes, source: Path, target: Path) -> None:
+    """Copy a file, and see that its copy is what was hashed."""
+    try:
+        _copy(source, target)
+    except FileNotFoundError:
+        raise _Changed from None
+    if _digest_of(target) != digest:
+        raise _Changed
 
 
 def _copy(source: Path, target: Path) -> None:

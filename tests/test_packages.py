@@ -5,6 +5,7 @@ import base64
 import hashlib
 import io
 import os
+import shutil
 import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -137,6 +138,40 @@ def test_a_damaged_copy_of_an_earlier_server_is_made_again(folder: Path, tmp_pat
 
     assert again.root == copy.root
     assert contents(again.root) == contents(folder)
+
+
+def test_a_copy_is_mended_where_workers_run(folder: Path, kept: Packages) -> None:
+    copy = keep(kept, folder)
+    stays = copy.root.stat().st_ino
+    (copy.root / "app.py").unlink()
+    write(copy.root, {"app.py/within.txt": "a folder in place of a file", "added.txt": "added"})
+    shutil.rmtree(copy.root / "lib/data")
+    (copy.root / "lib/data").write_text("a file in place of a folder")
+
+    kept.mend(str(copy.root), folder, lambda: files_under(folder, code_in(folder)))
+
+    assert contents(copy.root) == contents(folder) | {"added.txt": "added"}
+    assert copy.root.stat().st_ino == stays
+    assert kept.is_sound(str(copy.root))
+
+
+def test_a_save_while_a_copy_is_mended_does_not_get_into_it(folder: Path, kept: Packages) -> None:
+    while not (copy := keep(kept, folder)).settled:     # from then on its files are not read to know what they hold
+        pass
+    (copy.root / "app.py").unlink()
+
+    def listed() -> dict[str, Stamp]:
+        files = files_under(folder, code_in(folder))
+        write(folder, {"app.py": "two, half a save"})
+        return files
+
+    kept.mend(str(copy.root), folder, listed)
+
+    assert contents(copy.root) == {"lib/__init__.py": "", "lib/data/a.txt": "data"}
+    assert not kept.is_sound(str(copy.root))
+    write(folder, {"app.py": "one"})
+    assert keep(kept, folder).root == copy.root
+    assert contents(copy.root) == contents(folder)
 
 
 def test_copies_go_when_nobody_needs_them(folder: Path, kept: Packages, tmp_path: Path) -> None:

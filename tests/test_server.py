@@ -226,7 +226,7 @@ def test_functions_appear_and_disappear_at_once(serve: Serve, flags: tuple[str, 
         assert refusal(server.client().invoke, FunctionName="third")[0] == "ResourceNotFoundException"
 
 
-@pytest.mark.parametrize("harm", ["os.unlink(file)", "os.chmod(file, 0o644); open(file, 'a').write('broken(')"])
+@pytest.mark.parametrize("harm", ["os.unlink(file)", "os.chmod(file, 0o644); open(file, 'a').write('broken(')", "os.unlink(file); os.mkdir(file)"])
 def test_a_handler_that_harms_its_own_code_harms_no_other_worker(serve: Serve, harm: str) -> None:
     server = serve({"hello.py": f"""
         import os

@@ -175,7 +175,7 @@ class FolderFunctions:
         packages = self._packages
         if not packages.holds(root):
             return
-        sound = packages.is_sound(root) if packages.is_small(root) else await asyncio.to_thread(packages.is_sound, root)
+        sound = packages.is_sound(root) if packages.is_quick(root) else await asyncio.to_thread(packages.is_sound, root)
         plan = next((live.plan for live in self._live.values() if any(version.root == root for version in live.versions())), None)
         if plan is not None and not sound:
             await asyncio.to_thread(self._looker.mend, root, plan)
