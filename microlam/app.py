@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.util import find_spec
@@ -178,14 +178,14 @@ class Microlam:
         finally:
             self.running = False
 
-    async def drain(self, *replies: Awaitable[object]) -> None:
-        """Claim nothing more, and wait for what runs or is in line, and for `replies`: `drain` seconds at most, and only once. Then nobody waits in line."""
+    async def drain(self) -> None:
+        """Claim nothing more, and wait for what runs or is in line: `drain` seconds at most, and only once. Then nobody waits in line."""
         if self.invoker.stopping:
             return
         self.invoker.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain):
-                await asyncio.gather(self.invoker.idle(), *replies)
+                await self.invoker.idle()
         self.invoker.refuse()
 
     async def settled(self) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from microlam.aws import Wire
 
 _TARGET = istr("X-Amz-Target")
+_SECURITY_TOKEN = istr("X-Amz-Security-Token")
 
 
 class Faces:
@@ -77,14 +78,14 @@ class Faces:
         return self.admin.error_page(outcome, invocation, malformed)
 
     def close(self) -> None:
-        """Refuse what still comes, and end what would not end by itself: the streams of those who look on."""
+        """Refuse what still comes, but for calls of handlers that finish, and end what would not end by itself: the streams of those who look on."""
         self._closed = True
         if "admin" in vars(self):
             self.admin.close()
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, to the face that it is for."""
-        if self._closed:
+        if self._closed and request.headers.get(_SECURITY_TOKEN) != self._lam.credentials.session_token:
             return message(503, "Service Unavailable", close=True)
         target = request.raw_path
         if target[:1] != "/" and "://" in target:
@@ -110,8 +111,8 @@ class Faces:
 def _without_origin(request: web.BaseRequest) -> web.BaseRequest:
     """A request for a whole URL, as a proxy gets it, as one for its path: its host is the URL's, whatever Host says (RFC 9112, 3.2.2)."""
     rest = request.raw_path.partition("://")[2]
-    host = rest.partition("/")[0].partition("?")[0]
-    path, _, query = rest[len(host):].partition("?")
+    authority = rest.partition("/")[0].partition("?")[0]
+    path, _, query = rest[len(authority):].partition("?")
     headers = CIMultiDict(request.headers)
-    headers[hdrs.HOST] = host
+    headers[hdrs.HOST] = authority.rpartition("@")[2]
     return request.clone(rel_url=URL.build(path=path or "/", query_string=query, encoded=True), headers=headers)

@@ -22,6 +22,8 @@ from microlam.terminal import Terminal, stopping_line
 
 # Seconds in which a second signal is the first one again: `timeout` signals its child, and then the group that the child is in.
 SAME_SIGNAL = 0.1
+# Seconds that clients have for what is still to be sent or read when no invocation runs any more.
+REPLIES = 1.0
 
 
 async def run(settings: Settings, folder: Path, terminal: Terminal) -> None:
@@ -58,10 +60,9 @@ async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, ur
     await asyncio.sleep(0)      # what has come already is begun
     faces.close()
     terminal.say(stopping_line(lam.invoker.unfinished(), lam.settings.drain))
-    server.pre_shutdown()
-    # Idle connections are closed at once, the others with their reply.
-    await lam.drain(server.shutdown(lam.settings.drain))
-    await server.shutdown(0.1)
+    await lam.drain()       # on the connections that they have, handlers are still answered
+    server.pre_shutdown()   # closes the idle ones
+    await server.shutdown(REPLIES if not lam.invoker.unfinished() else 0.1)
 
 
 def _forget_credentials(lam: Microlam) -> None:
