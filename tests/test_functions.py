@@ -324,7 +324,8 @@ async def test_broken_code_leaves_the_last_good_one_serving(folder: Folder) -> N
     folder.write({"hello.py": HANDLER.format("mended")})
     assert await folder.answer() == "mended"
     assert folder.error() == ""
-    await until(lambda: [version.root for version in folder.retired] == [good.root])
+    broken, _ = folder.warmed
+    await until(lambda: sorted(version.root for version in folder.retired) == sorted([good.root, broken.root]))
 
 
 async def test_going_back_to_the_good_code_needs_no_import(folder: Folder) -> None:
@@ -425,7 +426,9 @@ async def test_what_is_saved_while_an_import_hangs_is_imported_in_its_place(fold
 
     assert await waiting == "new"
     assert await folder.answer() == "new"
-    assert len(folder.warmed) == 2
+    hanging, new = folder.warmed
+    await until(lambda: hanging in folder.retired)      # whatever its import came to, its worker does not stay
+    assert new not in folder.retired
 
 
 async def test_requests_wait_only_so_long_for_an_import(folder: Folder) -> None:
@@ -544,7 +547,7 @@ async def test_new_and_removed_functions_come_and_go(folder: Folder, poll: bool)
         shutil.rmtree(folder.path / "shop")
         await until(lambda: folder.names() == ["hello"])
         assert folder.routes() == ["ANY /hello", "ANY /hello/{proxy+}"]
-        await until(lambda: len(folder.retired) == 1)
+        await until(lambda: {version.name for version in folder.retired} == {"shop"})
         with pytest.raises(FunctionNotFound):
             await folder.functions.current(function_arn("shop"))
 

@@ -373,6 +373,8 @@ class Processes:
         return zygote
 
     def _zygote(self, interpreter: Interpreter, preload: tuple[str, ...]) -> Zygote:
+        if self._closed:        # while somebody waited for one
+            raise asyncio.CancelledError
         return self._zygotes.get(interpreter.path, preload, self._site_of(interpreter))
 
     def _before_a_zygote(self) -> None:

@@ -270,6 +270,8 @@ class FolderFunctions:
                 return newer
         if version.key == live.good.key:
             live.bare = made.missing is not None
+        if over := live.forget_tried():
+            self._start(self._end(*over))
         self._tell(live)
         live.adopt(made.plan, made.copy, made.beside, made.marks)
         return None
@@ -278,6 +280,7 @@ class FolderFunctions:
         """Have a worker import a version. One that takes long is given up for what is saved meanwhile, and in the end no longer waited for."""
         live.stop_importing()
         version, since, pause = made.version, time.monotonic(), LOOK_MEANWHILE
+        live.tried.append(version)
         importing = live.importing = self._start(self._warmed(version))
         while not importing.done() and time.monotonic() - since < self._patience:
             await asyncio.wait({importing}, timeout=min(pause, self._patience))
@@ -297,7 +300,7 @@ class FolderFunctions:
         return None
 
     async def _warmed(self, version: Version) -> Outcome | None:
-        return await self._warm(version)
+        return await self._warm(version)        # a task is made of a coroutine only
 
     async def _follow(self, live: Live, made: Made, importing: asyncio.Task[Outcome | None]) -> None:
         """Let a version that takes its time serve once it has been imported after all."""
@@ -314,6 +317,7 @@ class FolderFunctions:
 
     def _replace(self, live: Live, made: Made) -> None:
         before, live.good, live.broken, live.bare = live.good, made.version, live.failure, made.missing is not None
+        live.tried.remove(made.version)
         self._start(self._deployed.tell(made.version))
         if before is not None:
             live.recent.append(before)
@@ -409,7 +413,7 @@ class FolderFunctions:
         self._say(f"{live.plan.found.name}: no longer a function; {live.plan.found.file} is gone or has no handler")
         live.stop_importing()
         if live.good is not None:
-            self._start(self._end(live.good))
+            self._start(self._end(live.good, *live.tried))
 
     # ---- watching ----------------------------------------------------------------------------------------------------
 

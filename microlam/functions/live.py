@@ -36,6 +36,7 @@ class Live:
         self.bare = False                                       # the good one runs without what it requires, which could not be installed
         self.recent: deque[Version] = deque(maxlen=KEEP_LAST)
         self.importing: asyncio.Task[Outcome | None] | None = None      # of the latest, before it may serve
+        self.tried: list[Version] = []                          # those whose import was begun before they might serve
         self.refreshing: asyncio.Task[None] | None = None
         self.files: Mapping[str, Stamp] = {}
         self.marks = 0                                          # how often something was seen to have changed
@@ -102,6 +103,13 @@ class Live:
         if self.importing is not None:
             self.importing.cancel()
             self.importing, self.latest, self.failure = None, self.good, self.broken
+
+    def forget_tried(self) -> list[Version]:
+        """Those that were tried and are of no use any more."""
+        useful = self.versions()
+        over = [version for version in self.tried if version not in useful]
+        self.tried = [version for version in self.tried if version in useful]
+        return over
 
     def versions(self) -> list[Version]:
         """Those whose copies are still of use."""
