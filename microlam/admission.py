@@ -134,8 +134,8 @@ class Admission:
             place.held = any_begun = True
             if not place.begin():
                 place.turn.set_result(None)
-        while line.waiting and len(self._blocked) == 1 and line.waiting[0].go_ahead():     # with others waiting, they have the next slot
-            line.waiting.popleft()
+        while line.waiting and len(self._blocked) == 1 and (line.waiting[0].turn.done() or line.waiting[0].go_ahead()):
+            line.waiting.popleft()      # with other lines waiting, they have the next slot
         if not line.waiting:
             self._blocked.pop(arn, None)
         return any_begun

@@ -203,13 +203,14 @@ class Invoker:
                 self._left.set()
 
     def _cut_off(self, version: Version, invocation: Invocation, *, begun: bool) -> None:
-        """Put on record what the server's end does not let finish, or begin."""
+        """Put on record what its caller gives up, or the server's end does not let finish, or begin."""
         outcome = refusal(Throttled(), "throttled")
         if begun:
             running = self._running.get(invocation.key or invocation.id)
             seconds = monotonic() - running.started if running is not None else 0.0
+            reason = "the server stopped" if self.stopping else "its caller gave it up"
             outcome = Outcome(
-                status="crashed", payload=b'{"errorType": "Runtime.ExitError", "errorMessage": "the server stopped"}', duration=seconds,
+                status="crashed", payload=json.dumps({"errorType": "Runtime.ExitError", "errorMessage": reason}).encode(), duration=seconds,
                 started_at=self._clock.now() - timedelta(seconds=seconds),
             )
         outcome = dataclasses.replace(outcome, version=version.number)

@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import microlam
 from microlam.errors import BrokenToml, FolderMissing, FunctionNotFound, RequestTooLarge, SettingsError
+from microlam.store import InvocationFilter
 from tests.conftest import write
 
 WHERE = {"where.py": "from microlam import http\n@http('$default')\ndef handler(event, context): return event['rawPath']\n"}
@@ -311,6 +312,26 @@ async def test_what_is_enqueued_runs_by_and_by_and_hooks_are_told(tmp_path: Path
         record = await lam.store.invocation(accepted.id)
         assert record
         assert [attempt.status for attempt in record.attempts] == ["failed"] * 3
+
+
+async def test_who_gives_up_an_invocation_is_on_record_for_it(tmp_path: Path) -> None:
+    write(tmp_path, {"long.py": "import time\ndef handler(event, context): time.sleep(60)\n", "microlam.toml": "[functions.long]\ntimeout = 60\n"})
+    begun = asyncio.Event()
+    lam = microlam.Microlam(tmp_path, data=tmp_path / ".data")
+
+    @lam.before
+    async def before(invocation: microlam.Invocation) -> None:
+        begun.set()
+
+    async with lam:
+        waiting = asyncio.create_task(lam.invoke("long"))
+        await begun.wait()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        [record] = (await lam.store.invocations(InvocationFilter())).records
+        given_up = await lam.store.invocation(record.id)
+    assert given_up
+    assert (given_up.status, json.loads(given_up.reply)["errorMessage"]) == ("crashed", "its caller gave it up")
 
 
 async def test_it_says_at_once_what_cannot_be(tmp_path: Path) -> None:
