@@ -1,7 +1,6 @@
-"""The server's side of one worker: an invocation's frame out, the reply's frame in, and what to make of a process that ends instead.
+"""The server's side of one worker: an invocation out, its reply in, and what to make of a process that ends instead.
 
-This is the hot path: one write, one future, one read a call. It works on the socket itself, not through a transport, because a worker's end
-must be told apart: a frame it never read goes to another worker.
+This is the hot path: one write, one future, one read a call.
 """
 from __future__ import annotations
 
@@ -18,7 +17,8 @@ from microlam.executors import Ahead, WorkerStatistics, logs
 from microlam.executors.blanks import Blank
 from microlam.executors.cgroups import Group
 from microlam.executors.lasting import INIT_TIMEOUT, LONG
-from microlam.executors.workers.frames import BLOCK, CONFIGURATION, FAILED, MARK, READY, REPLY, REPLY_LIMIT, REQUEST, SUCCEEDED, UNUSABLE
+from microlam.executors.link import Link
+from microlam.executors.workers.frames import BLOCK, CONFIGURATION, FAILED, READY, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.zygotes import Zygote
 from microlam.model import Invocation, Outcome, Version, new_id
 
@@ -88,7 +88,7 @@ class Worker:
         self._init_limit = max(init_timeout, version.timeout)
         self._init_output = b""
         self._notice = f"[microlam] {notice}\n".encode() if notice else b""     # stands in the worker's first log
-        self._ready = self._gone = self._deaf = self._unread = self._overdue = self._held = False
+        self._ready = self._gone = self._unread = self._overdue = self._held = False
         self._cold = True
         self._invocation: Invocation | None = None
         self._waiter: asyncio.Future[Outcome | None] | None = None
@@ -97,8 +97,6 @@ class Worker:
         self._timer: asyncio.TimerHandle | None = None
         self._began = self.loop.time()
         self._began_at = self.since
-        self._outgoing = b""
-        self._incoming = bytearray()
         self._block = b""               # of the invocation
         self._long = False              # it has more than that
         self._ahead: deque[Sent] = deque()      # sent before it had replied to the one before
@@ -108,14 +106,14 @@ class Worker:
 
     def start(self, configuration: Mapping[str, object], blank: Blank) -> None:
         """Tell a process what it is."""
-        self._socket, self._calls, self._output = blank.socket, blank.calls, blank.output
+        self._calls, self._output = blank.calls, blank.output
         self._output.watch()        # the import may last
-        self.loop.add_reader(self._socket, self._readable)
+        self._link = Link(blank.socket, self.loop, self._take, self.kill)
         blank.become(self)
         text = json.dumps({**configuration, "mark": self._output.mark.hex()}).encode()
         frame = CONFIGURATION.pack(len(text)) + text
         # One that is exec'd reads it twice: before, for its environment, and after.
-        self._send(frame + frame if blank.execs else frame)
+        self._link.send(frame + frame if blank.execs else frame)
         if not self.place.attached:     # the import may be waiting for a debugger, or stand at a breakpoint
             self._arm(self._began + self._init_limit, self._run_out_of_time)
         self._keeper.lasts(self)
@@ -134,7 +132,7 @@ class Worker:
             self._unread = True
             self.kill()
         elif rest:
-            self._send(rest)
+            self._link.send(rest)
 
     @property
     def takes_ahead(self) -> bool:
@@ -179,7 +177,7 @@ class Worker:
         """Hear what it has said, so that what it `runs` is what it is at. It reads the next one after it has replied: then the reply is there."""
         self.late = True        # else what it gives back might be sent to it again
         self.take_back()
-        while self._ahead and not self._deaf and self._readable():
+        while self._ahead and not self._link.deaf and self._link.hear():
             pass
 
     def has_ahead(self, invocation: Invocation) -> bool:
@@ -269,73 +267,6 @@ class Worker:
             self._timer.cancel()
             self._timer = None
 
-    # ---- the socket ---------------------------------------------------------------------------------------------
-
-    def _send(self, frame: bytes) -> None:
-        if self._outgoing:
-            self._outgoing += frame
-            return
-        try:
-            sent = self._socket.send(frame)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._unread = True     # it has closed its end; the zygote will say why
-            return
-        if sent < len(frame):
-            self._outgoing = frame[sent:]
-            self.loop.add_writer(self._socket, self._writable)
-
-    def _writable(self) -> None:
-        frame, self._outgoing = self._outgoing, b""
-        self.loop.remove_writer(self._socket)
-        self._send(frame)
-
-    def _readable(self) -> bool:
-        """Take in what has come; whether anything has."""
-        received = self._receive()
-        if received is None:
-            return False
-        if not received or not self._parse(received):
-            # No reply can come any more. As a rule it is ending; if the handler only closed our socket, or wrote into it, it must.
-            self._deaf = True
-            self.loop.remove_reader(self._socket)
-            self.kill()
-        return True
-
-    def _receive(self) -> bytes | None:
-        """What has come; None if nothing has, empty at the end."""
-        try:
-            # Not more at once while a frame begins: to allocate a large buffer takes longer than all else.
-            return self._socket.recv(1 << 18 if self._incoming else 1 << 16)
-        except BlockingIOError:
-            return None
-        except OSError:
-            self._unread = True     # reset: it ended with something still unread
-            return b""
-
-    def _parse(self, received: bytes | bytearray) -> bool:
-        """Take the frames that are whole; false at the first that is none of ours."""
-        if self._incoming:
-            self._incoming += received
-            received = self._incoming
-        start = 0
-        while len(received) - start >= REPLY.size:
-            mark, kind, size, seconds, peak, marks, dropped = REPLY.unpack_from(received, start)
-            if mark != MARK or size > REPLY_LIMIT:
-                return False
-            stop = start + REPLY.size + size
-            if len(received) < stop:
-                break
-            if not self._take(kind, bytes(received[start + REPLY.size:stop]), seconds, peak, marks, dropped):
-                return False
-            start = stop
-        if start == len(received):
-            self._incoming = bytearray()
-        elif start or received is not self._incoming:
-            self._incoming = bytearray(received[start:])
-        return True
-
     # ---- what became of it --------------------------------------------------------------------------------------
 
     def _take(self, kind: int, payload: bytes, seconds: float, peak: int, marks: int, dropped: int) -> bool:
@@ -411,8 +342,7 @@ class Worker:
             return
         self.peak = max(self.peak, peak)
         self.over = True
-        while not self._deaf and (received := self._receive()) and self._parse(received):
-            pass    # what it said before it ended
+        self._link.hear_out()
         self.take_back()
         self._gone = True
         self._disarm()
@@ -421,16 +351,14 @@ class Worker:
         for sent in self._ahead:
             sent.place.given_back()     # it spoke nonsense before it came to them
         self._ahead.clear()
-        self.loop.remove_reader(self._socket)
-        self.loop.remove_writer(self._socket)
-        self._socket.close()
+        self._link.close()
         self._calls.close()
         self._output.close()
         self._keeper.ended(self)
 
     def _give_up(self, status: int | None) -> None:
         """Say how the invocation ended whose worker did."""
-        if self._ready and self._unread and self._waiter is not None and not self._overdue:
+        if self._ready and (self._unread or self._link.broken) and self._waiter is not None and not self._overdue:
             if not self._waiter.done():
                 self._waiter.set_result(None)
             return
