@@ -575,6 +575,7 @@ async def test_a_name_that_is_not_utf_8_does_not_end_the_watch(folder: Folder) -
         await until(lambda: "two" in folder.names())
         folder.write({"hello.py": "from microlam import http\n@http('GET /new')\n" + HANDLER.format("new")})
         await until(lambda: "GET /new" in folder.routes())
+    assert folder.names() == ["hello", "one", "two"]
 
 
 async def test_saving_by_rename_and_by_deletion(folder: Folder) -> None:

@@ -144,7 +144,8 @@ def test_a_function_that_cannot_be_is_refused_in_awss_words(client: Any, members
 
 
 def test_an_environment_of_just_four_kilobytes_is_taken(client: Any) -> None:
-    create(client, "roomy", Environment={"Variables": {"BIG": "x" * 4086}})
+    create(client, "roomy", "import os\ndef handler(event, context): return len(os.environ['BIG'])", Environment={"Variables": {"BIG": "x" * 4086}})
+    assert invoked(client, "roomy") == 4086
 
 
 def test_images_and_durable_functions_are_refused_by_name(client: Any) -> None:
@@ -305,3 +306,4 @@ def test_every_waiter_ends(client: Any) -> None:
     for waiter in ("function_exists", "function_active", "function_active_v2", "function_updated", "function_updated_v2"):
         client.get_waiter(waiter).wait(FunctionName="awaited", WaiterConfig={"MaxAttempts": 1})
     client.get_waiter("published_version_active").wait(FunctionName="awaited", Qualifier="1", WaiterConfig={"MaxAttempts": 1})
+    assert {client.get_function_configuration(FunctionName="awaited", Qualifier=qualifier)["State"] for qualifier in ("$LATEST", "1")} == {"Active"}

@@ -164,39 +164,44 @@ LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:a"
     ]),
 ])
 def test_a_broken_constraint_is_said_as_aws_says_it(operation: str, params: dict[str, Any], sentences: list[str] | None) -> None:
-    service = service_of("lambda")
-    with pytest.raises(ValidationFailed) as caught:
-        service.check(service.table.operations[operation], params)
+    said = said_of("lambda", operation, params)
     if sentences is None:
         paths = {"CreateFunction": ["fileSystemConfigs.1.member.arn"] * 2, "GetFunction": ["qualifier", "functionName"]}[operation]
-        assert re.findall(r"at '([^']*)'", str(caught.value)) == paths
+        assert re.findall(r"at '([^']*)'", said) == paths
     else:
         errors = "error" if len(sentences) == 1 else "errors"
-        assert str(caught.value) == f"{len(sentences)} validation {errors} detected: {'; '.join(sentences)}"
+        assert said == f"{len(sentences)} validation {errors} detected: {'; '.join(sentences)}"
 
 
 def test_what_keeps_every_constraint_passes() -> None:
-    service = service_of("lambda")
-    service.check(service.table.operations["CreateFunction"], {
+    assert said_of("lambda", "CreateFunction", {
         **FUNCTION, "FunctionName": "my-function", "Tags": {"a": "b"}, "Architectures": ["arm64"], "Layers": [LAYER + ":1"], "Timeout": 3,
-    })
+    }) == ""
     tags = [{"Key": "Ünï code", "Value": ""}]
-    iam = service_of("iam")
-    iam.check(iam.table.operations["CreateRole"], {"RoleName": "r", "AssumeRolePolicyDocument": "{}", "Tags": tags})
+    assert said_of("iam", "CreateRole", {"RoleName": "r", "AssumeRolePolicyDocument": "{}", "Tags": tags}) == ""
 
 
 def test_a_secret_value_is_not_repeated() -> None:
-    service = service_of("lambda")
-    with pytest.raises(ValidationFailed, match=r"detected: Value at 'environment\.variables' failed") as caught:
-        service.check(service.table.operations["CreateFunction"], {**FUNCTION, "Environment": {"Variables": {"1!": "hush"}}})
-    assert "hush" not in str(caught.value)
+    said = said_of("lambda", "CreateFunction", {**FUNCTION, "Environment": {"Variables": {"1!": "hush"}}})
+    assert "detected: Value at 'environment.variables' failed" in said
+    assert "hush" not in said
+
+
+def said_of(name: str, operation: str, params: dict[str, Any]) -> str:
+    """What breaks a constraint; nothing where all are kept."""
+    service = service_of(name)
+    try:
+        service.check(service.table.operations[operation], params)
+    except ValidationFailed as failed:
+        return str(failed)
+    return ""
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
 def test_every_pattern_of_a_table_is_understood(name: str) -> None:
-    for raw in service_of(name).table.raw["shapes"].values():
-        if "pattern" in raw:
-            compiled(raw["pattern"])
+    patterns = {raw["pattern"] for raw in service_of(name).table.raw["shapes"].values() if "pattern" in raw}
+    assert patterns
+    assert not [pattern for pattern in patterns if "\\p{" in compiled(pattern).pattern]      # else it does not compile: Python has no such classes
 
 
 # ---- what cannot be read ---------------------------------------------------------------------------------------------
