@@ -1,4 +1,4 @@
-"""A real server for tests that go through the front door: `serve` writes the files it is given and runs `microlam dev` over them."""
+"""A real server for tests that go through the front door: `serve` writes the files it is given and runs `microlam dev` over them. And a store for those behind it."""
 from __future__ import annotations
 
 import json
@@ -12,13 +12,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+
+from microlam.store import Store
 
 T = TypeVar("T")
 WAIT = 30.0     # seconds until a test gives up on something that must come
@@ -178,3 +181,23 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     yield begin
     for server in servers:
         server.stop(signal.SIGKILL)
+
+
+OpenStore = Callable[..., Awaitable[Store]]
+
+
+@pytest.fixture
+async def open_store(tmp_path: Path) -> AsyncIterator[OpenStore]:
+    """await open_store() → a Store; called again after it was closed, another over the same folder."""
+    async with AsyncExitStack() as stack:
+        async def open_store(folder: Path = tmp_path / "data", **options: Any) -> Store:
+            store = await Store.open(folder, **options)
+            stack.push_async_callback(store.close)
+            return store
+
+        yield open_store
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> Store:
+    return await open_store()

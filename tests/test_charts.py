@@ -5,8 +5,6 @@ import asyncio
 import math
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -21,11 +19,11 @@ from microlam.store import InvocationFilter, Store
 from microlam.store import __file__ as store_file
 from microlam.store.histogram import ERROR, bucket, from_json, histogram, merged, middle, percentile, to_json
 from microlam.store.rollups import STEPS, pieces
+from tests.conftest import OpenStore
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 HELLO = function_arn("hello")
 
-OpenStore = Callable[..., Awaitable[Store]]
 
 
 # ---- histograms ------------------------------------------------------------------------------------------------------
@@ -76,22 +74,6 @@ def test_stretches_follow_an_instant_without_gap_or_overlap(age: float) -> None:
 
 
 # ---- stores ----------------------------------------------------------------------------------------------------------
-
-@pytest.fixture(params=["sqlite"])
-async def open_store(tmp_path: Path) -> AsyncIterator[OpenStore]:
-    async with AsyncExitStack() as stack:
-        async def open_store(folder: Path = tmp_path / "data", **options: Any) -> Store:
-            store = await Store.open(folder, **options)
-            stack.push_async_callback(store.close)
-            return store
-
-        yield open_store
-
-
-@pytest.fixture
-async def store(open_store: OpenStore) -> Store:
-    return await open_store()
-
 
 def before(seconds: float) -> datetime:
     return NOON - timedelta(seconds=seconds)

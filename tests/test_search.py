@@ -5,8 +5,6 @@ import asyncio
 import json
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,11 +15,11 @@ import pytest
 from microlam.model import Invocation, Outcome, function_arn, new_id
 from microlam.store import InvocationFilter, Store
 from microlam.store.words import holds
+from tests.conftest import OpenStore
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 EVENT = json.dumps({"city": "Zürich", "order_id": 4711, "discount": "50%", "path": "C:\\new\\table", "said": 'the "needle"\nand\tthread'}).encode()
 
-OpenStore = Callable[..., Awaitable[Store]]
 
 
 # ---- words -------------------------------------------------------------------------------------------------------------
@@ -51,17 +49,6 @@ def test_words_of_every_script(text: str, q: str, found: bool) -> None:
 
 
 # ---- stores -------------------------------------------------------------------------------------------------------------
-
-@pytest.fixture
-async def open_store(tmp_path: Path) -> AsyncIterator[OpenStore]:
-    async with AsyncExitStack() as stack:
-        async def open_store(folder: Path = tmp_path / "data", **options: Any) -> Store:
-            store = await Store.open(folder, **options)
-            stack.push_async_callback(store.close)
-            return store
-
-        yield open_store
-
 
 @dataclass
 class Searched:

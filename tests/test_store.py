@@ -9,8 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,28 +21,11 @@ from microlam.model import STATUSES, Invocation, Outcome, function_arn, new_id
 from microlam.store import Document, InvocationFilter, ObjectRow, Store, Waiting, full_record_json, record_json
 from microlam.store import __file__ as store_file
 from microlam.store.database import read_queries
+from tests.conftest import OpenStore
 
 NOW = datetime(2026, 11, 23, 6, 0, 0, 123456, tzinfo=UTC)
 HELLO = function_arn("hello")
 ALL = InvocationFilter()
-
-OpenStore = Callable[..., Awaitable[Store]]
-
-
-@pytest.fixture(params=["sqlite"])
-async def open_store(tmp_path: Path) -> AsyncIterator[OpenStore]:
-    async with AsyncExitStack() as stack:
-        async def open_store(folder: Path = tmp_path / "data", **options: Any) -> Store:
-            store = await Store.open(folder, **options)
-            stack.push_async_callback(store.close)
-            return store
-
-        yield open_store
-
-
-@pytest.fixture
-async def store(open_store: OpenStore) -> Store:
-    return await open_store()
 
 
 def invocation(**facts: Any) -> Invocation:
