@@ -36,6 +36,13 @@ def until(look: Callable[[], T], what: str = "") -> T:
     return seen
 
 
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True)
 class Reply:
     """An HTTP reply."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Serve, Server, environment, refusal, until
+from tests.conftest import Serve, Server, environment, lives, refusal, until
 
 HELLO = """
 def handler(event, context):
@@ -30,6 +30,7 @@ def handler(event, context):
         time.sleep(0.01)
     return "done"
 """
+ONE_AT_A_TIME = {"slow.py": SLOW, "microlam.toml": "[functions.slow]\ntimeout = 60\nconcurrency = 1\n"}
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -404,15 +405,21 @@ def test_a_failing_event_is_retried_twice(serve: Serve) -> None:
     assert {record["status"] for record in records} == {"failed"}
 
 
-def test_accepted_events_survive_kill_9(serve: Serve, tmp_path: Path) -> None:
-    began, go = tmp_path / "began", tmp_path / "go"
-    server = serve({"slow.py": SLOW, "microlam.toml": "[functions.slow]\ntimeout = 60\nconcurrency = 1\n"})
-    payload = json.dumps({"began": str(began), "go": str(go)}).encode()
+def accept_events(server: Server, gate: Path, count: int) -> list[str]:
+    """Events for SLOW, which stand in line until the gate is there; their ids, once the first one has begun."""
+    began = gate.with_name("began")
+    payload = json.dumps({"began": str(began), "go": str(gate)}).encode()
     client = server.client()
-    accepted = [client.invoke(FunctionName="slow", InvocationType="Event", Payload=payload)["ResponseMetadata"]["RequestId"] for _ in range(5)]
+    accepted = [client.invoke(FunctionName="slow", InvocationType="Event", Payload=payload)["ResponseMetadata"]["RequestId"] for _ in range(count)]
     until(began.exists)
+    return accepted
+
+
+def test_accepted_events_survive_kill_9(serve: Serve, tmp_path: Path) -> None:
+    server = serve(ONE_AT_A_TIME)
+    accepted = accept_events(server, tmp_path / "go", 5)
     server.stop(signal.SIGKILL)
-    go.touch()
+    (tmp_path / "go").touch()
     server = serve()
     records = server.ended(5, function="slow")
     assert sorted(record["id"] for record in records) == sorted(accepted)
@@ -420,17 +427,13 @@ def test_accepted_events_survive_kill_9(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_events_that_stand_in_line_are_pending(serve: Serve, tmp_path: Path) -> None:
-    began, go = tmp_path / "began", tmp_path / "go"
-    server = serve({"slow.py": SLOW, "microlam.toml": "[functions.slow]\ntimeout = 60\nconcurrency = 1\n"})
-    payload = json.dumps({"began": str(began), "go": str(go)}).encode()
-    client = server.client()
-    accepted = [client.invoke(FunctionName="slow", InvocationType="Event", Payload=payload)["ResponseMetadata"]["RequestId"] for _ in range(4)]
-    until(began.exists)
+    server = serve(ONE_AT_A_TIME)
+    accepted = accept_events(server, tmp_path / "go", 4)
     assert [record["id"] for record in server.invocations(status="running")] == accepted[:1]
     waiting = server.invocations(status="pending")
     assert [record["id"] for record in waiting] == accepted[:0:-1]
     assert {(record["started_at"], record["version"]) for record in waiting} == {(None, None)}
-    go.touch()
+    (tmp_path / "go").touch()
     assert {record["status"] for record in server.ended(4, function="slow")} == {"succeeded"}
 
 
@@ -442,8 +445,9 @@ def test_no_worker_survives_its_server(serve: Serve) -> None:
             return [os.getpid(), child.pid]
     """})
     pids = server.get("/parent").json()
+    assert all(map(lives, pids))
     server.stop(signal.SIGKILL)
-    until(lambda: not any(Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text() for pid in pids), "for the workers' end")
+    until(lambda: not any(map(lives, pids)), "for the workers' end")
 
 
 def test_a_signal_drains_and_a_second_ends_at_once(serve: Serve, tmp_path: Path) -> None:
@@ -526,7 +530,7 @@ def test_a_schedule_fires_and_is_fired_by_hand(serve: Serve) -> None:
 
 def test_a_burst_past_the_line_is_throttled(serve: Serve, tmp_path: Path) -> None:
     began, go = tmp_path / "began", tmp_path / "go"
-    server = serve({"slow.py": SLOW, "microlam.toml": "[functions.slow]\ntimeout = 60\nconcurrency = 1\n"}, "--queue-limit", "0")
+    server = serve(ONE_AT_A_TIME, "--queue-limit", "0")
     payload = json.dumps({"began": str(began), "go": str(go)}).encode()
     first = threading.Thread(target=lambda: server.request("POST", "/2015-03-31/functions/slow/invocations", payload))
     first.start()
