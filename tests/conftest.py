@@ -21,7 +21,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from microlam.executors import Executor
 from microlam.store import Store
+from tests.labs import Lab, new_processes
 
 T = TypeVar("T")
 WAIT = 30.0     # seconds until a test gives up on something that must come
@@ -208,3 +210,18 @@ async def open_store(tmp_path: Path) -> AsyncIterator[OpenStore]:
 @pytest.fixture
 async def store(open_store: OpenStore) -> Store:
     return await open_store()
+
+
+OpenLab = Callable[..., Lab]
+
+
+@pytest.fixture
+async def open_lab(tmp_path: Path) -> AsyncIterator[OpenLab]:
+    """open_lab(limit=4) → a Lab of worker processes with these settings; open_lab(executor) → one of that executor."""
+    async with AsyncExitStack() as stack:
+        def open_lab(executor: Executor | None = None, **settings: Any) -> Lab:
+            lab = Lab(tmp_path, executor or new_processes(tmp_path, **settings))
+            stack.push_async_callback(lab.executor.close)
+            return lab
+
+        yield open_lab

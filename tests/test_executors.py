@@ -11,8 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,96 +19,25 @@ from typing import Any
 
 import pytest
 
-from microlam.executors import Credentials, Executor
+from microlam.executors import Executor
 from microlam.executors.cgroups import find_groups
 from microlam.executors.inprocess import InProcess
 from microlam.executors.interpreters import Interpreters
-from microlam.executors.processes import Processes
-from microlam.model import Invocation, Outcome, Version, function_arn, new_id
-from tests.conftest import write
-
-LOG_LIMIT = 100_000
-
-
-class Lab:
-    """An executor, and functions made for it on the spot."""
-
-    def __init__(self, folder: Path, executor: Executor) -> None:
-        self.folder, self.executor = folder, executor
-
-    def function(self, code: str | Mapping[str, str], name: str = "hello", **fields: Any) -> Version:
-        root = self.folder / f"{name}-{fields.get('number', '$LATEST')}"
-        for path, text in ({"hello.py": code} if isinstance(code, str) else code).items():
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(textwrap.dedent(text).lstrip("\n"))
-        return Version(**{"arn": function_arn(name), "handler": "hello.handler", "runtime": "python3.11", "root": str(root), **fields})
-
-    async def run(self, version: Version, event: object = None, **fields: Any) -> Outcome:
-        payload = event if isinstance(event, bytes) else json.dumps(event).encode()
-        invocation = Invocation(**{
-            "id": new_id(), "arn": version.arn, "payload": payload, "cause": "invoke", "queued_at": datetime.now(UTC), **fields,
-        })
-        return await self.executor.run(version, invocation)
-
-    async def value(self, code: str | Mapping[str, str], event: object = None, **fields: Any) -> Any:
-        """What a handler of this code replies."""
-        outcome = await self.run(self.function(code, **fields), event)
-        assert outcome.ok, (outcome.payload, outcome.logs)
-        return outcome.value
-
-    @property
-    def pids(self) -> set[int]:
-        return {worker.pid for worker in self.executor.statistics().workers}
-
-
-def new_processes(folder: Path, **settings: Any) -> Processes:
-    credentials = Credentials(secret_key="secret", session_token="token")
-    return Processes(folder / "scratch", **{
-        "base_environment": {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}, "endpoint_url": "http://127.0.0.1:3000", "credentials": credentials,
-        "log_limit": LOG_LIMIT, **settings,
-    })
+from microlam.model import Outcome, Version, function_arn, new_id
+from tests.conftest import OpenLab, lives, write
+from tests.labs import LOG_LIMIT, Lab, lines, new_processes, output, until
 
 
 @pytest.fixture(params=["processes", "inprocess"])
-async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
+def lab(request: pytest.FixtureRequest, open_lab: OpenLab) -> Lab:
     """Each executor in turn: what holds for one holds for the other."""
-    executor: Executor = new_processes(tmp_path) if request.param == "processes" else InProcess(log_limit=LOG_LIMIT)
-    yield Lab(tmp_path, executor)
-    await executor.close()
+    return open_lab() if request.param == "processes" else open_lab(InProcess(log_limit=LOG_LIMIT))
 
 
 @pytest.fixture
-async def processes(tmp_path: Path) -> AsyncIterator[Lab]:
+def processes(open_lab: OpenLab) -> Lab:
     """Processes alone, for what only they can keep."""
-    executor = new_processes(tmp_path)
-    yield Lab(tmp_path, executor)
-    await executor.close()
-
-
-async def until(look: Callable[[], object], what: str = "") -> None:
-    deadline = time.monotonic() + 30
-    while not look():
-        assert time.monotonic() < deadline, f"waited in vain {what}"
-        await asyncio.sleep(0.005)
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def lines(outcome: Outcome) -> list[str]:
-    return outcome.logs.decode().splitlines()
-
-
-def output(outcome: Outcome) -> list[str]:
-    """What the handler itself has printed."""
-    found = lines(outcome)
-    start = next(index for index, line in enumerate(found) if line.startswith("START "))
-    end = next(index for index, line in enumerate(found) if line.startswith("END "))
-    return found[start + 1:end]
+    return open_lab()
 
 
 # ---- replies ---------------------------------------------------------------------------------------------------------
@@ -323,8 +251,8 @@ async def test_leaving_at_import_is_an_exit_error_too(lab: Lab, code: str, reaso
 
 
 @pytest.mark.parametrize("make", [new_processes, lambda folder, **settings: InProcess(**settings)], ids=["processes", "inprocess"])
-async def test_an_import_that_hangs_is_given_up(tmp_path: Path, make: Callable[..., Executor]) -> None:
-    lab = Lab(tmp_path, make(tmp_path, init_timeout=1.0))
+async def test_an_import_that_hangs_is_given_up(open_lab: OpenLab, tmp_path: Path, make: Callable[..., Executor]) -> None:
+    lab = open_lab(make(tmp_path, init_timeout=1.0))
     gate = tmp_path / "gate"
     version = lab.function(f"""
         import os, time
@@ -345,7 +273,6 @@ async def test_an_import_that_hangs_is_given_up(tmp_path: Path, make: Callable[.
         assert "INIT_REPORT Init Duration: 1000.00 ms\tPhase: init\tStatus: timeout" in told
     gate.touch()
     assert (await lab.run(version, 1)).value == 1
-    await lab.executor.close()
 
 
 async def test_a_warming_that_is_cancelled_leaves_nothing_behind(lab: Lab, tmp_path: Path) -> None:
@@ -696,7 +623,7 @@ async def test_errors_in_a_row_do_not_wear_it_out(lab: Lab) -> None:
 
 # ---- in process only -------------------------------------------------------------------------------------------------
 
-async def test_a_registered_coroutine_shares_the_hosts_objects(tmp_path: Path) -> None:
+async def test_a_registered_coroutine_shares_the_hosts_objects(open_lab: OpenLab, tmp_path: Path) -> None:
     executor, seen = InProcess(), []
 
     async def handler(event: object, context: Any) -> str:
@@ -705,13 +632,12 @@ async def test_a_registered_coroutine_shares_the_hosts_objects(tmp_path: Path) -
 
     version = Version(arn=function_arn("mine"), handler="", runtime="python3.11", root=str(tmp_path), executor="inprocess")
     executor.register(version, handler)
-    assert (await Lab(tmp_path, executor).run(version, {"a": 1})).value == "mine"
+    assert (await open_lab(executor).run(version, {"a": 1})).value == "mine"
     assert seen == [{"a": 1}]
-    await executor.close()
 
 
-async def test_the_hosts_own_output_passes_by(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lab, stdout, path = Lab(tmp_path, InProcess()), sys.stdout, list(sys.path)
+async def test_the_hosts_own_output_passes_by(open_lab: OpenLab, capsys: pytest.CaptureFixture[str]) -> None:
+    lab, stdout, path = open_lab(InProcess()), sys.stdout, list(sys.path)
     version = lab.function("import asyncio\nasync def handler(event, context):\n    print('inner')\n    await asyncio.sleep(0.05)")
     running = asyncio.create_task(lab.run(version))
     await until(lambda: sys.stdout is not stdout)
@@ -726,11 +652,10 @@ async def test_the_hosts_own_output_passes_by(tmp_path: Path, capsys: pytest.Cap
 
 # ---- processes only: what a handler sees -----------------------------------------------------------------------------
 
-async def test_within_the_host_a_handler_has_its_own_variables_and_the_host_keeps_its(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_within_the_host_a_handler_has_its_own_variables_and_the_host_keeps_its(open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHARED", "the host's")
     monkeypatch.setenv("MINE", "the host's")
-    before, executor = os.environ, InProcess(endpoint_url="http://127.0.0.1:3000")
-    lab = Lab(tmp_path, executor)
+    before, lab = os.environ, open_lab(InProcess(endpoint_url="http://127.0.0.1:3000"))
     code = """
         import os
         AT_IMPORT = os.environ["MINE"]
@@ -745,14 +670,14 @@ async def test_within_the_host_a_handler_has_its_own_variables_and_the_host_keep
         assert await lab.value(text, name="shop", number=number, environment={"MINE": "yes"}) == ["yes", "yes", "shop", "http://127.0.0.1:3000", False, "1", True, True]
     assert (os.environ["SHARED"], os.environ["MINE"], os.getenv("WRITTEN"), os.getenv("AWS_LAMBDA_FUNCTION_NAME")) == ("the host's", "the host's", None, None)
     os.environ["AFTER"] = "seen"
-    await executor.close()
+    await lab.executor.close()
     assert os.environ is before
     assert os.environ.pop("AFTER") == "seen"
 
 
-async def test_threads_and_pools_of_the_host_stay_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_threads_and_pools_of_the_host_stay_its_own(open_lab: OpenLab, capsys: pytest.CaptureFixture[str]) -> None:
     hosts, loop = (threading.Thread.start, ThreadPoolExecutor.submit), asyncio.get_running_loop()
-    lab = Lab(tmp_path, InProcess())
+    lab = open_lab(InProcess())
     version = lab.function("""
         import asyncio
         async def handler(event, context):
@@ -777,13 +702,11 @@ async def test_threads_and_pools_of_the_host_stay_its_own(tmp_path: Path, capsys
     assert (threading.Thread.start, ThreadPoolExecutor.submit) == hosts
 
 
-async def test_nothing_of_the_hosts_credentials_is_seen_within_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_of_the_hosts_credentials_is_seen_within_it(open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.setenv(name, "the host's")
-    lab = Lab(tmp_path, InProcess())
-    seen = await lab.value("import os\ndef handler(event, context): return [name for name, value in os.environ.items() if value == \"the host's\"]")
+    seen = await open_lab(InProcess()).value("import os\ndef handler(event, context): return [name for name, value in os.environ.items() if value == \"the host's\"]")
     assert seen == []
-    await lab.executor.close()
 
 
 async def test_the_environment_is_lambdas(processes: Lab) -> None:
@@ -975,20 +898,17 @@ async def test_the_functions_own_copy_wins_over_a_preloaded_module(processes: La
     assert await processes.value({**files, "hello.py": files["hello.py"] + "\n"}, name="other", preload=("botocore.session",)) == ["mine", False]
 
 
-async def test_a_preload_that_starts_threads_is_not_forked(processes: Lab, tmp_path: Path) -> None:
-    (tmp_path / "path").mkdir()
+async def test_a_preload_that_starts_threads_is_not_forked(open_lab: OpenLab, tmp_path: Path) -> None:
     starting = tmp_path / "site" / "threads_at_import.py"
     starting.parent.mkdir()
     starting.write_text("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n")
     interpreters = Interpreters()
     interpreters.own = dataclasses.replace(interpreters.own, site=(*interpreters.own.site, str(starting.parent)))
-    executor = new_processes(tmp_path / "other", interpreters=interpreters)
-    lab = Lab(tmp_path, executor)
+    lab = open_lab(interpreters=interpreters)
     code = "import sys\nbefore = 'threads_at_import' in sys.modules\ndef handler(event, context): return before"
     version = lab.function(code, preload=("threads_at_import",))
     assert (await lab.run(version)).value is False
     assert (await lab.run(version)).value is False
-    await executor.close()
 
 
 # ---- processes only: crashes -----------------------------------------------------------------------------------------
@@ -1139,21 +1059,21 @@ async def test_children_live_as_long_as_their_worker_and_no_longer(processes: La
     await until(lambda: not any(map(lives, pids)), f"for {pids} to end")
 
 
-async def test_closing_ends_every_process(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path))
-    running, _, pids = await spawned(lab, "waits")
+async def test_closing_ends_every_process(processes: Lab) -> None:
+    running, _, pids = await spawned(processes, "waits")
     zygote = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
-    await lab.executor.close()
+    await processes.executor.close()
     assert (await running).status == "crashed"
     assert not any(map(lives, [*pids, zygote]))
-    assert os.listdir(tmp_path / "scratch" / "tmp") == []
+    assert os.listdir(processes.folder / "scratch" / "tmp") == []
 
 
 SERVER = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.test_executors import Lab, SPAWN, new_processes, spawned
+from tests.labs import Lab, new_processes
+from tests.test_executors import spawned
 
 async def main():
     lab = Lab(Path(sys.argv[1]), new_processes(Path(sys.argv[1])))
@@ -1165,7 +1085,7 @@ asyncio.run(main())
 """
 
 
-async def test_when_the_server_is_killed_nothing_survives_it(tmp_path: Path) -> None:
+async def test_when_the_server_is_killed_nothing_survives_it(open_lab: OpenLab, tmp_path: Path) -> None:
     server = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, str(tmp_path), str(Path(__file__).parents[1]), stdout=subprocess.PIPE)
     assert server.stdout
     pids = [int(pid) for pid in (await server.stdout.readline()).split()]
@@ -1174,10 +1094,9 @@ async def test_when_the_server_is_killed_nothing_survives_it(tmp_path: Path) -> 
     server.kill()
     await server.wait()
     await until(lambda: not any(map(lives, [*pids, zygote])), f"for {pids} to end")
-    lab = Lab(tmp_path, new_processes(tmp_path))
+    lab = open_lab()
     assert (await lab.run(lab.function("def handler(event, context): return 1", name="after"))).ok
     await until(lambda: len(os.listdir(tmp_path / "scratch" / "tmp")) == 1, "for what it left to be cleared")
-    await lab.executor.close()
 
 
 # ---- processes only: output ------------------------------------------------------------------------------------------
@@ -1404,8 +1323,8 @@ async def test_memory_that_is_shared_counts_once(processes: Lab) -> None:
     assert outcome.memory > 60_000_000
 
 
-async def test_a_burst_over_the_limit_is_served_by_so_many_workers(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path, limit=4))
+async def test_a_burst_over_the_limit_is_served_by_so_many_workers(open_lab: OpenLab) -> None:
+    lab = open_lab(limit=4)
     versions = [lab.function("import os\ndef handler(event, context): return [event, os.getpid()]", name=name) for name in ("one", "two")]
     seen = 0
 
@@ -1419,20 +1338,18 @@ async def test_a_burst_over_the_limit_is_served_by_so_many_workers(tmp_path: Pat
     assert [outcome.value[0] for outcome in outcomes if isinstance(outcome.value, list)] == list(range(200))
     assert seen <= 4
     assert lab.executor.statistics().waiting == 0
-    await lab.executor.close()
 
 
-async def test_at_the_limit_the_longest_idle_worker_of_another_makes_room(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path, limit=2))
+async def test_at_the_limit_the_longest_idle_worker_of_another_makes_room(open_lab: OpenLab) -> None:
+    lab = open_lab(limit=2)
     one, two, three = (lab.function("def handler(event, context): return 1", name=name) for name in ("one", "two", "three"))
     for version in (one, two, one, three):
         await lab.run(version)
     assert {worker.name for worker in lab.executor.statistics().workers} == {"one", "three"}
-    await lab.executor.close()
 
 
-async def test_who_waits_gets_the_place_of_one_that_crashed_or_gave_up(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path, limit=1))
+async def test_who_waits_gets_the_place_of_one_that_crashed_or_gave_up(open_lab: OpenLab) -> None:
+    lab = open_lab(limit=1)
     version = lab.function("""
         import os, time
         def handler(event, context):
@@ -1453,11 +1370,10 @@ async def test_who_waits_gets_the_place_of_one_that_crashed_or_gave_up(tmp_path:
     hanging.cancel()
     assert [outcome.value for outcome in await asyncio.gather(*waiting)] == [0, 1, 2]
     await asyncio.gather(hanging, leaving, return_exceptions=True)
-    await lab.executor.close()
 
 
-async def test_cancelling_at_any_moment_loses_no_worker(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path, limit=2))
+async def test_cancelling_at_any_moment_loses_no_worker(open_lab: OpenLab) -> None:
+    lab = open_lab(limit=2)
     versions = [lab.function("def handler(event, context): return event", name=name) for name in ("one", "two", "three")]
     for round in range(40):
         tasks = [asyncio.create_task(lab.run(versions[number % 3], number)) for number in range(6)]
@@ -1469,19 +1385,17 @@ async def test_cancelling_at_any_moment_loses_no_worker(tmp_path: Path) -> None:
         assert all(task.cancelled() or task.result().ok for task in tasks)
     assert (await lab.run(versions[0], "end")).value == "end"
     assert len(lab.pids) <= 2
-    await lab.executor.close()
 
 
-async def test_idle_workers_and_zygotes_end(tmp_path: Path) -> None:
-    executor = new_processes(tmp_path, idle=0.2)
-    lab = Lab(tmp_path, executor)
+async def test_idle_workers_and_zygotes_end(open_lab: OpenLab) -> None:
+    lab = open_lab(idle=0.2)
     code = "import os\ndef handler(event, context): return os.getppid()"
     default, other = await lab.value(code), await lab.value(code, name="other", preload=("decimal",))
     pids = lab.pids
     await until(lambda: not lab.pids and not any(map(lives, pids)))
     await until(lambda: not lives(other))
     assert lives(default), "the default one is kept for the next cold start"
-    await executor.close()
+    await lab.executor.close()
     assert not lives(default)
 
 
@@ -1510,8 +1424,8 @@ def test_versions_differ_for_the_pool_when_any_field_does() -> None:
     assert version.key != dataclasses.replace(version, environment={"A": "1"}).key
 
 
-async def test_workers_that_are_kept_for_a_version_outlast_idleness_and_are_replaced(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path, idle=0.2, limit=3))
+async def test_workers_that_are_kept_for_a_version_outlast_idleness_and_are_replaced(open_lab: OpenLab) -> None:
+    lab = open_lab(idle=0.2, limit=3)
     kept = lab.function("import os\ndef handler(event, context): return os.environ['AWS_LAMBDA_INITIALIZATION_TYPE']", name="kept", provisioned=2)
     others = [lab.function("def handler(event, context): return 1", name=name) for name in ("one", "two")]
     assert [await lab.executor.warm(kept), await lab.executor.warm(kept)] == [None, None]
@@ -1528,4 +1442,3 @@ async def test_workers_that_are_kept_for_a_version_outlast_idleness_and_are_repl
     assert (outcome.value, outcome.cold) == ("provisioned-concurrency", False)
     await lab.executor.retire(kept)
     assert not lab.pids
-    await lab.executor.close()

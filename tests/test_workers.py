@@ -17,7 +17,8 @@ from microlam.executors.interpreters import Interpreters
 from microlam.executors.logs import Run, exit_sentence, log_of, plain_log
 from microlam.executors.workers.system import children
 from microlam.model import Version, function_arn
-from tests.test_executors import Lab, lives, new_processes, output, until
+from tests.conftest import OpenLab, lives
+from tests.labs import Lab, new_processes, output, until
 
 WORKERS = Path(__file__).parents[1] / "microlam" / "executors" / "workers"
 
@@ -50,8 +51,8 @@ HANDLER = """
 
 @pytest.mark.skipif(not other_interpreters(), reason="no other Python here")
 @pytest.mark.parametrize("interpreter", other_interpreters())
-async def test_a_worker_runs_on_another_interpreter(tmp_path: Path, interpreter: str) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path, interpreters=Interpreters({"python3.x": interpreter})))
+async def test_a_worker_runs_on_another_interpreter(open_lab: OpenLab, tmp_path: Path, interpreter: str) -> None:
+    lab = open_lab(interpreters=Interpreters({"python3.x": interpreter}))
     (tmp_path / "edited").mkdir()
     files = {"hello.py": HANDLER, "helper.py": "def fail():\n    raise ValueError('on purpose')\n"}
     version = lab.function(files, runtime="python3.x", sha256="abc", source=str(tmp_path / "edited"))
@@ -75,18 +76,16 @@ async def test_a_worker_runs_on_another_interpreter(tmp_path: Path, interpreter:
     assert (await lab.run(fresh, "event")).ok
     crashed = await lab.run(lab.function("def handler(event, context): exit(3)", name="leaves", runtime="python3.x"))
     assert "exit status 3" in str(crashed.error)
-    await lab.executor.close()
 
 
-async def test_an_interpreter_that_does_not_start_is_an_outcome(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path, interpreters=Interpreters({"python3.x": "/nowhere/python"})))
+async def test_an_interpreter_that_does_not_start_is_an_outcome(open_lab: OpenLab) -> None:
+    lab = open_lab(interpreters=Interpreters({"python3.x": "/nowhere/python"}))
     outcome = await lab.run(lab.function("def handler(event, context): return 1", runtime="python3.x"))
     assert outcome.status == "crashed"
     assert outcome.error is not None
     assert outcome.error["errorType"] == "Runtime.InvalidEntrypoint"
-    lab = Lab(tmp_path, new_processes(tmp_path / "other", interpreters=Interpreters({"python3.x": "/bin/false"})))
+    lab = open_lab(interpreters=Interpreters({"python3.x": "/bin/false"}))
     assert (await lab.run(lab.function("def handler(event, context): return 1", runtime="python3.x"))).status == "crashed"
-    await lab.executor.close()
 
 
 @pytest.mark.parametrize("file", sorted(WORKERS.glob("*.py")), ids=lambda file: file.name)
@@ -97,40 +96,36 @@ def test_worker_code_imports_only_the_standard_library(file: Path) -> None:
     assert all(name.startswith(".") or name.partition(".")[0] in known for name in imported), imported
 
 
-async def test_a_cold_start_imports_nothing_that_the_zygote_has_not(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path))
+async def test_a_cold_start_imports_nothing_that_the_zygote_has_not(open_lab: OpenLab) -> None:
     code = """
         import sys
         heavy = [name for name in sys.modules if name.startswith(("microlam", "typing", "async" "io", "ctypes", "socket", "subprocess"))]
         def handler(event, context): return heavy
     """
-    assert await lab.value(code) == []
-    await lab.executor.close()
+    assert await open_lab().value(code) == []
 
 
-async def test_a_prepared_zygote_is_there_before_the_first_invocation(tmp_path: Path) -> None:
+async def test_a_prepared_zygote_is_there_before_the_first_invocation(open_lab: OpenLab, tmp_path: Path) -> None:
     executor = new_processes(tmp_path)
     executor.prepare()
-    lab = Lab(tmp_path, executor)
+    lab = open_lab(executor)
     first, second = await asyncio.gather(*(lab.value("import os\ndef handler(event, context): return os.getppid()", name=name) for name in "ab"))
     assert first == second
-    await executor.close()
 
 
-async def test_an_expected_worker_is_the_process_that_was_started_for_it(tmp_path: Path) -> None:
-    executor = new_processes(tmp_path)
-    lab = Lab(tmp_path, executor)
+async def test_an_expected_worker_is_the_process_that_was_started_for_it(open_lab: OpenLab) -> None:
+    lab = open_lab()
     code = "import os, sys\ndef handler(event, context): return [os.getpid(), os.getppid(), os.environ.get('_'), 'frames' in sys.modules]"
     first, zygote, *_ = await lab.value(code)
     await until(lambda: set(children(zygote)) - {first}, "for the spare one that follows a start")
     spare, = set(children(zygote)) - {first}
     for name in ("second", "third"):
-        executor.expect(lab.function(code, name=name))
+        lab.executor.expect(lab.function(code, name=name))
     assert await lab.value(code, name="second") == [spare, zygote, None, False]
     await until(lambda: len(children(zygote)) >= 3)
     waiting = set(children(zygote)) - lab.pids
     assert (await lab.value(code, name="third"))[0] in waiting
-    await executor.close()
+    await lab.executor.close()
     assert not children(zygote)
 
 
@@ -145,44 +140,38 @@ async def spare_of(lab: Lab) -> tuple[int, int]:
     return spare, zygote
 
 
-async def test_a_blank_process_that_has_just_been_killed_fails_no_invocation(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path))
+async def test_a_blank_process_that_has_just_been_killed_fails_no_invocation(open_lab: OpenLab) -> None:
+    lab = open_lab()
     spare, zygote = await spare_of(lab)
     os.kill(spare, signal.SIGKILL)
     while lives(spare):
         pass    # and nobody has heard of it: the loop has not turned
     pid, parent = await lab.value(WHO, name="second")
     assert (pid != spare, parent) == (True, zygote)
-    await lab.executor.close()
 
 
-async def test_blank_processes_count_among_those_that_there_may_be(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path, limit=2))
+async def test_blank_processes_count_among_those_that_there_may_be(open_lab: OpenLab) -> None:
+    lab = open_lab(limit=2)
     spare, _ = await spare_of(lab)
     assert await lab.value("async def handler(event, context): return 'of another zygote'", name="other") == "of another zygote"
     await until(lambda: not os.path.exists(f"/proc/{spare}"), "for the spare one to go")
-    await lab.executor.close()
 
 
-async def test_a_worker_that_is_warmed_keeps_its_bytecode_for_those_that_follow(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path))
+async def test_a_worker_that_is_warmed_keeps_its_bytecode_for_those_that_follow(open_lab: OpenLab) -> None:
+    lab = open_lab()
     assert await lab.executor.warm(lab.function({"hello.py": WHO}, sha256="abc=")) is None
-    await until(lambda: list((tmp_path / "scratch" / "pycache").rglob("hello*.pyc")), "for the bytecode")
-    await lab.executor.close()
+    await until(lambda: list((lab.folder / "scratch" / "pycache").rglob("hello*.pyc")), "for the bytecode")
 
 
-async def test_nothing_waits_for_a_worker_that_does_not_come(tmp_path: Path) -> None:
-    executor = new_processes(tmp_path, idle=0.1)
-    lab = Lab(tmp_path, executor)
+async def test_nothing_waits_for_a_worker_that_does_not_come(open_lab: OpenLab) -> None:
+    lab = open_lab(idle=0.1)
     zygote = await lab.value("import os\ndef handler(event, context): return os.getppid()")
-    executor.expect(lab.function("def handler(event, context): pass", name="never"))
+    lab.executor.expect(lab.function("def handler(event, context): pass", name="never"))
     await until(lambda: not children(zygote))
-    await executor.close()
 
 
 @pytest.mark.parametrize("environment", [{}, {"PYTHONOPTIMIZE": "1"}])
-async def test_a_handler_that_forks_has_one_thread_in_its_child(tmp_path: Path, environment: dict[str, str]) -> None:
-    lab = Lab(tmp_path, new_processes(tmp_path))
+async def test_a_handler_that_forks_has_one_thread_in_its_child(open_lab: OpenLab, environment: dict[str, str]) -> None:
     code = """
         import logging, os, threading
         holds, pipe = threading.Event(), os.pipe()
@@ -200,8 +189,7 @@ async def test_a_handler_that_forks_has_one_thread_in_its_child(tmp_path: Path, 
                 os._exit(0)
             return os.read(reading, 10).decode()
     """
-    assert await lab.value(code, environment=environment) == "1"
-    await lab.executor.close()
+    assert await open_lab().value(code, environment=environment) == "1"
 
 
 # ---- what the platform says ------------------------------------------------------------------------------------------
