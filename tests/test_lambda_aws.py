@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from tests.conftest import Serve, environment
 
@@ -20,11 +19,6 @@ def test_readmes_walk_works_as_it_stands(serve: Serve, tmp_path: Path) -> None:
     variables = environment(AWS_ENDPOINT_URL=server.url, AWS_ACCESS_KEY_ID="000000000000", AWS_SECRET_ACCESS_KEY="any", AWS_DEFAULT_REGION="us-east-1")
     variables["PATH"] = f"{programs}:{variables['PATH']}"
 
-    def aws(*words: str) -> Any:
-        done = subprocess.run([str(programs / "aws"), "lambda", *words], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout or "null")
-
     # Pasted as it is: the first line that fails ends it.
     done = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120)
 
@@ -32,9 +26,9 @@ def test_readmes_walk_works_as_it_stands(serve: Serve, tmp_path: Path) -> None:
     ran = [record["version"] for record in server.invocations(function="greet", limit="1000")]
     assert (len(ran), set(ran)) == (100, {"1", "2"})
     assert ran.count("1") > ran.count("2")
-    invoked = aws("invoke", "--function-name", "greet:live", "reply.json")
-    assert (invoked["StatusCode"], invoked["ExecutedVersion"]) == (200, "2")
-    assert json.loads((tmp_path / "reply.json").read_text()) == {"hello": "there", "version": "2"}
-    assert [version["Version"] for version in aws("list-versions-by-function", "--function-name", "greet")["Versions"]] == ["$LATEST", "1", "2"]
-    aws("delete-function", "--function-name", "greet")
-    assert aws("list-functions") == {"Functions": []}
+    client = server.client()
+    invoked = client.invoke(FunctionName="greet:live")
+    assert (invoked["ExecutedVersion"], json.load(invoked["Payload"])) == ("2", {"hello": "there", "version": "2"})
+    assert [version["Version"] for version in client.list_versions_by_function(FunctionName="greet")["Versions"]] == ["$LATEST", "1", "2"]
+    client.delete_function(FunctionName="greet")
+    assert client.list_functions()["Functions"] == []

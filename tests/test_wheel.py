@@ -38,9 +38,9 @@ def test_older_pythons_install_the_decorators(wheel: Path, tmp_path: Path, runti
 
 
 def test_the_wheel_serves_the_samples_from_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "empty", with_pip=True)
+    venv.create(tmp_path / "empty")
     python = tmp_path / "empty" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile", str(wheel)], check=True)
     command = [str(tmp_path / "empty" / "bin" / "microlam"), "dev", str(ROOT / "sample_functions"), "--port", "0", "--data", str(tmp_path / "data")]
     with open(tmp_path / "printed", "w") as printed:
         server = subprocess.Popen(command, cwd=tmp_path, stdout=printed, env=environment())
