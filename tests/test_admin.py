@@ -138,7 +138,9 @@ async def test_a_list_has_what_was_put_just_before_newest_first(place: Place) ->
 
 
 async def test_what_runs_is_in_the_list(place: Place) -> None:
-    await place.add(slow="import time\ndef handler(event, context): time.sleep(60)", stays="")
+    go = place.lam.folder.parent / "go"
+    slow = f"import os, time\ndef handler(event, context):\n    while not os.path.exists({str(go)!r}): time.sleep(0.01)\n    return 'ended'\n"
+    await place.add(slow=slow, stays="")
     running = asyncio.ensure_future(place.http.get(place.url + "/slow"))
     id = ""
     while not id:
@@ -147,8 +149,11 @@ async def test_what_runs_is_in_the_list(place: Place) -> None:
     one = await place.get(f"/_microlam/invocations/{id}.json")
     assert (one["status"], "reply" in one, "error" in one) == ("running", False, False)
     assert "It runs." in await place.page(f"/_microlam/invocations/{id}")
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    go.touch()
+    async with await running as reply:
+        assert await reply.text() == "ended"
+    one = await place.get(f"/_microlam/invocations/{id}.json")
+    assert (one["status"], one["reply"]) == ("succeeded", "ended")
 
 
 async def test_filters_narrow_and_cursors_lead_on(place: Place) -> None:

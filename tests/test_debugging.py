@@ -159,7 +159,7 @@ def test_a_debugger_attaches_and_while_it_is_there_no_time_passes(serve: Serve) 
             frame = debugger.stopped()
             assert (frame["line"], Path(frame["source"]["path"])) == (5, file)
             seen.add(debugger.value(frame, "price"))
-            threading.Event().wait(1.5)     # longer than its timeout
+            threading.Event().wait(1.1)     # longer than its timeout
             debugger.go_on(frame)
         assert seen == {"6", "8"}
         replies = [first.result(WAIT), second.result(WAIT)]
@@ -235,7 +235,7 @@ def test_breakpoint_opens_pythons_own_debugger_in_the_servers_terminal(tmp_path:
                     sys.executable, "-m", "microlam", "invoke", name, "-e", "-", "--endpoint-url", url,
                 ], input='{"count": 7}', capture_output=True, text=True, env=environment())
                 until_shown(b"(Pdb)")
-                threading.Event().wait(1.5)     # longer than its timeout
+                threading.Event().wait(1.1)     # longer than its timeout
                 shown = b""
                 os.write(terminal, b"p price * 3\n")
                 until_shown(b"42")
