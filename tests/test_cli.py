@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Serve, Server, environment, until, write
+from tests.lambdas import running
 
 HELLO = """
     def handler(event, context):
@@ -54,6 +56,12 @@ def fails(ran: subprocess.CompletedProcess[str], status: int = 1) -> str:
         assert ran.stderr.startswith("microlam: ")
         assert ran.stderr.count("\n") == 1
     return ran.stderr
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all that only talk to it."""
+    yield from running(tmp_path_factory.mktemp("cli") / "functions", {"hello.py": HELLO, "flaky.py": FLAKY, "nightly.py": NIGHTLY})
 
 
 # ---- help and usage --------------------------------------------------------------------------------------------------
@@ -195,8 +203,7 @@ def test_serve_prints_no_invocations(tmp_path: Path) -> None:
 
 # ---- invoke ----------------------------------------------------------------------------------------------------------
 
-def test_invoke_prints_the_reply_alone_on_standard_output(serve: Serve, tmp_path: Path) -> None:
-    server = serve({"hello.py": HELLO})
+def test_invoke_prints_the_reply_alone_on_standard_output(server: Server, tmp_path: Path) -> None:
     assert json.loads(on(server, "invoke", "hello").stdout) == {"hello": None}
     event = tmp_path / "event.json"
     event.write_text('{"name": "Ada"}')
@@ -206,8 +213,8 @@ def test_invoke_prints_the_reply_alone_on_standard_output(serve: Serve, tmp_path
     assert json.loads(on(server, "invoke", "hello", "-e", "-", input='{"name": "Grace"}').stdout) == {"hello": "Grace"}
 
 
-def test_invoke_of_a_function_that_fails_has_status_1(serve: Serve) -> None:
-    ran = on(serve({"flaky.py": FLAKY}), "invoke", "flaky")
+def test_invoke_of_a_function_that_fails_has_status_1(server: Server) -> None:
+    ran = on(server, "invoke", "flaky")
     assert ran.returncode == 1
     assert json.loads(ran.stdout)["errorType"] == "KeyError"
     assert "flaky failed" in ran.stderr
@@ -232,8 +239,7 @@ def test_invoke_signs_with_the_environments_keys(serve: Serve) -> None:
     assert "hello" in run("list", MICROLAM_ADMIN_TOKEN="t0ken", **keys).stdout
 
 
-def test_what_invoke_cannot_do_it_says_in_a_line(serve: Serve, tmp_path: Path) -> None:
-    server = serve({"hello.py": HELLO})
+def test_what_invoke_cannot_do_it_says_in_a_line(server: Server, tmp_path: Path) -> None:
     assert "Function not found" in fails(on(server, "invoke", "gone"))
     assert "gone.json: No such file" in fails(on(server, "invoke", "hello", "-e", str(tmp_path / "gone.json")))
     broken = tmp_path / "broken.json"
@@ -244,13 +250,13 @@ def test_what_invoke_cannot_do_it_says_in_a_line(serve: Serve, tmp_path: Path) -
 
 # ---- list, logs, fire ------------------------------------------------------------------------------------------------
 
-def test_list_shows_functions_and_what_leads_to_them(serve: Serve) -> None:
-    ran = on(serve({"hello.py": HELLO, "nightly.py": NIGHTLY}), "list")
+def test_list_shows_functions_and_what_leads_to_them(server: Server) -> None:
+    ran = on(server, "list")
     lines = [line.split() for line in ran.stdout.splitlines()]
     assert lines[0][0] == "FUNCTION"
-    assert lines[1][0] == "hello"
-    assert lines[1][2:] == ["ANY", "/hello"]
-    assert lines[2] == ["ANY", "/hello/{proxy+}"]
+    hello = next(number for number, line in enumerate(lines) if line[0] == "hello")
+    assert lines[hello][2:] == ["ANY", "/hello"]
+    assert lines[hello + 1] == ["ANY", "/hello/{proxy+}"]
     assert any("cron(0 4 * * ? *) Europe/Berlin" in line and "next 20" in line for line in ran.stdout.splitlines())
 
 
@@ -282,8 +288,7 @@ def test_logs_follows_with_tail_until_it_is_interrupted(serve: Serve) -> None:
     assert sum(line.startswith("greeting") for line in tail.lines) == 2
 
 
-def test_fire_fires_one_schedule_as_of_a_time(serve: Serve) -> None:
-    server = serve({"hello.py": HELLO, "nightly.py": NIGHTLY})
+def test_fire_fires_one_schedule_as_of_a_time(server: Server) -> None:
     ran = on(server, "fire", "nightly", "--time", "2026-03-29T02:00:00Z", "--schedule", "2")
     id = ran.stdout.strip()
     until(lambda: server.invocation(id).get("status") == "succeeded", f"for {ran}")
@@ -310,15 +315,13 @@ def test_an_address_that_is_none(url: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("invoke", "hello"), ("logs", "hello"), ("fire", "hello")])
-def test_an_address_with_too_much_behind_it(serve: Serve, arguments: tuple[str, ...]) -> None:
-    server = serve({"hello.py": HELLO})
+def test_an_address_with_too_much_behind_it(server: Server, arguments: tuple[str, ...]) -> None:
     said = fails(run(*arguments, "--endpoint-url", f"{server.url}/foo"))
     assert f"There is no microlam server at {server.url}/foo" in said
     assert f"--endpoint-url {server.url}\n" in said
 
 
-def test_a_reader_that_has_enough_is_no_error(serve: Serve) -> None:
-    server = serve({"hello.py": HELLO})
+def test_a_reader_that_has_enough_is_no_error(server: Server) -> None:
     command = f"{sys.executable} -m microlam list --endpoint-url {server.url} | head -0; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment(), check=True)
     assert (ran.stdout, ran.stderr) == ("0\n", "")

@@ -11,12 +11,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Serve, Server, environment, lives, refusal, until
+from tests.lambdas import running
 
 HELLO = """
 def handler(event, context):
@@ -325,31 +327,36 @@ def test_a_handlers_own_boto3_talks_to_this_server(serve: Serve) -> None:
 INVOKE = "/2015-03-31/functions/hello/invocations"
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that nobody may use."""
+    yield from running(tmp_path_factory.mktemp("untouched") / "functions", {"hello.py": HELLO})
+
+
 @pytest.mark.parametrize("headers", [
     {"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
 ])
 @pytest.mark.parametrize(("method", "path"), [("POST", INVOKE), ("POST", "/_microlam/functions/hello/fire"), ("GET", "/_microlam/invocations.json")])
-def test_pages_elsewhere_may_not_use_the_server(serve: Serve, headers: dict[str, str], method: str, path: str) -> None:
-    server = serve({"hello.py": HELLO})
-    assert server.request(method, path, b"{}" if method == "POST" else None, headers).status == 403
-    assert server.invocations() == []
+def test_pages_elsewhere_may_not_use_the_server(untouched: Server, headers: dict[str, str], method: str, path: str) -> None:
+    assert untouched.request(method, path, b"{}" if method == "POST" else None, headers).status == 403
+    assert untouched.invocations() == []
 
 
-@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
-def test_nor_download_code(serve: Serve, headers: dict[str, str]) -> None:
+def test_nor_download_code(serve: Serve) -> None:
     server = serve({"hello.py": HELLO}, "--access-key", "AK", "--secret-key", "SK")
     location = server.client(aws_access_key_id="AK", aws_secret_access_key="SK").get_function(FunctionName="hello")["Code"]["Location"]
     path = location.removeprefix(server.url)
     assert server.get(path).body.startswith(b"PK")
-    assert server.request("GET", path, headers=headers).status == 403
+    for name, value in (("Host", "evil.example"), ("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")):
+        assert server.request("GET", path, headers={name: value}).status == 403, name
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/?x=1"), ("HEAD", "/")])
-def test_a_browser_gets_the_list_of_functions_where_none_has_the_root(serve: Serve, method: str, path: str) -> None:
+def test_a_browser_gets_the_list_of_functions_where_none_has_the_root(serve: Serve) -> None:
     server = serve({"hello.py": HELLO})
-    reply = server.request(method, path, headers={"Accept": "text/html"})
-    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert ("hello" in reply.text) is (method == "GET")
+    for method, path in (("GET", "/"), ("GET", "/?x=1"), ("HEAD", "/")):
+        reply = server.request(method, path, headers={"Accept": "text/html"})
+        assert (reply.status, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8"), (method, path)
+        assert ("hello" in reply.text) is (method == "GET"), (method, path)
     server.write({"root.py": "from microlam import http\n@http('GET /')\ndef handler(event, context): return event['rawQueryString']\n"})
     assert until(lambda: server.get("/?x=1", Accept="text/html").text == "x=1")
     assert server.request("HEAD", "/", headers={"Accept": "text/html"}).status == 404       # as an HTTP API answers what has a GET route alone

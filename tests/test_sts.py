@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from microlam.resources.sessions import Sessions
 from microlam.store import Store
 from tests.conftest import Serve, Server, environment, refusal
-from tests.lambdas import create
+from tests.lambdas import create, running
 
 ROLE = "arn:aws:iam::111122223333:role/team/worker"
 TRUST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
@@ -36,28 +37,32 @@ def keys_of(credentials: dict[str, Any]) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def locked(serve: Serve) -> Server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from running(tmp_path_factory.mktemp("open") / "functions", {})
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that checks signatures."""
-    return serve({"whoami.py": WHOAMI}, *LOCKED)
+    yield from running(tmp_path_factory.mktemp("locked") / "functions", {"whoami.py": WHOAMI}, *LOCKED)
 
 
-def test_an_access_key_of_twelve_digits_is_the_account(serve: Serve) -> None:
-    server = serve({})
+def test_an_access_key_of_twelve_digits_is_the_account(server: Server) -> None:
     for key, account in (("444455556666", "444455556666"), ("AKIDANY", "000000000000")):
         me = server.client("sts", aws_access_key_id=key).get_caller_identity()
         assert (me["Account"], me["UserId"], me["Arn"]) == (account, account, f"arn:aws:iam::{account}:root")
 
 
-def test_keys_of_a_role_act_as_its_account_and_outlive_a_crash(locked: Server, serve: Serve) -> None:
-    before = datetime.now(UTC)
-    reply = locked.client("sts", **ADMIN).assume_role(RoleArn=ROLE, RoleSessionName="me-there", DurationSeconds=900, SourceIdentity="Ada")
+def test_keys_of_a_role_act_as_its_account_and_outlive_a_crash(serve: Serve) -> None:
+    before, first = datetime.now(UTC), serve({}, *LOCKED)
+    reply = first.client("sts", **ADMIN).assume_role(RoleArn=ROLE, RoleSessionName="me-there", DurationSeconds=900, SourceIdentity="Ada")
     assert reply["AssumedRoleUser"]["Arn"] == "arn:aws:sts::111122223333:assumed-role/worker/me-there"
     assert reply["AssumedRoleUser"]["AssumedRoleId"].endswith(":me-there")
     assert reply["AssumedRoleUser"]["AssumedRoleId"].startswith("AROA")
     assert (reply["SourceIdentity"], "PackedPolicySize" in reply) == ("Ada", False)
     assert timedelta(seconds=898) < reply["Credentials"]["Expiration"] - before < timedelta(seconds=930)
-    locked.stop(signal.SIGKILL)
+    first.stop(signal.SIGKILL)
 
     again = serve({}, *LOCKED)
     me = again.client("sts", **keys_of(reply["Credentials"])).get_caller_identity()
@@ -70,8 +75,8 @@ def test_keys_of_a_role_act_as_its_account_and_outlive_a_crash(locked: Server, s
     assert refusal(again.client("iam", **ADMIN).get_role, RoleName="theirs")[0] == "NoSuchEntity"
 
 
-def test_the_same_role_has_the_same_id_and_sessions_their_own_keys(serve: Serve) -> None:
-    sts = serve({}).client("sts")
+def test_the_same_role_has_the_same_id_and_sessions_their_own_keys(server: Server) -> None:
+    sts = server.client("sts")
     one, two = (sts.assume_role(RoleArn=ROLE, RoleSessionName=name) for name in ("one", "two"))
     assert one["AssumedRoleUser"]["AssumedRoleId"].partition(":")[0] == two["AssumedRoleUser"]["AssumedRoleId"].partition(":")[0]
     assert one["Credentials"]["AccessKeyId"] != two["Credentials"]["AccessKeyId"]
@@ -101,8 +106,7 @@ async def test_expired_keys_are_refused_and_say_why(serve: Serve, tmp_path: Path
     assert refusal(server.client("logs", **keys).describe_log_groups) == ("ExpiredTokenException", said, 403)
 
 
-def test_the_aws_command_assumes_a_role(serve: Serve) -> None:
-    server = serve({})
+def test_the_aws_command_assumes_a_role(server: Server) -> None:
     variables = environment(AWS_ENDPOINT_URL=server.url, AWS_ACCESS_KEY_ID="444455556666", AWS_SECRET_ACCESS_KEY="any", AWS_DEFAULT_REGION="us-east-1")
 
     def aws(*words: str) -> Any:
@@ -115,8 +119,7 @@ def test_the_aws_command_assumes_a_role(serve: Serve) -> None:
     assert (me["UserId"], me["Account"], me["Arn"]) == (f"{role['RoleId']}:me", "444455556666", "arn:aws:sts::444455556666:assumed-role/worker/me")
 
 
-def test_what_is_no_role_is_refused(serve: Serve) -> None:
-    server = serve({})
+def test_what_is_no_role_is_refused(server: Server) -> None:
     sts = server.client("sts")
     assert refusal(sts.assume_role, RoleArn="no-arn-but-twenty-letters", RoleSessionName="me") == ("ValidationError", "no-arn-but-twenty-letters is invalid", 400)
     assert refusal(sts.assume_role, RoleArn="arn:aws:iam::111122223333:user/Ada", RoleSessionName="me") == ("ValidationError", "Request ARN is invalid", 400)
