@@ -70,6 +70,11 @@ class Folder:
             (self.path / path).parent.mkdir(parents=True, exist_ok=True)
             (self.path / path).write_text(text)
 
+    async def load(self, files: Mapping[str, str]) -> None:
+        """Take in these files, as at a server's start."""
+        self.write(files)
+        await self.functions.load()
+
     async def answer(self, name: str = "hello") -> object:
         """What a request is answered, by whatever code it gets."""
         return await answer_of(await self.functions.current(function_arn(name)))
@@ -132,9 +137,7 @@ async def folder(tmp_path: Path) -> AsyncIterator[Folder]:
 # ---- finding ---------------------------------------------------------------------------------------------------------
 
 async def test_loading_imports_and_copies_nothing(folder: Folder) -> None:
-    folder.write({"hello.py": "raise SystemExit\n" + HANDLER.format("hi"), "shop/app.py": HANDLER.format("shop"), "helper.py": "x = 1"})
-
-    await folder.functions.load()
+    await folder.load({"hello.py": "raise SystemExit\n" + HANDLER.format("hi"), "shop/app.py": HANDLER.format("shop"), "helper.py": "x = 1"})
 
     assert folder.names() == ["hello", "shop"]
     assert function_arn("shop") in folder.functions
@@ -144,8 +147,7 @@ async def test_loading_imports_and_copies_nothing(folder: Folder) -> None:
 
 
 async def test_who_is_not_there_is_not_found(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("hi")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("hi")})
 
     with pytest.raises(FunctionNotFound, match="function:nobody"):
         await folder.functions.current(function_arn("nobody"))
@@ -220,8 +222,7 @@ async def test_a_data_folder_among_the_functions_is_no_code(tmp_path: Path) -> N
 async def test_requirements_come_after_the_package(folder: Folder) -> None:
     folder.write({"hello.py": "import tiny\ndef handler(event, context):\n    return tiny.SIZE", "requirements.txt": "--no-index\n"})
     folder.write({"requirements.txt": f"--no-index\n{wheel(folder.path, 'tiny', 'SIZE = 5')}", "shop/app.py": HANDLER.format("shop")})
-    folder.write({"shop/requirements.txt": "--no-index\nno-such-package"})
-    await folder.functions.load()
+    await folder.load({"shop/requirements.txt": "--no-index\nno-such-package"})
 
     assert await folder.answer() == 5
     assert await folder.answer("shop") == "shop"
@@ -233,8 +234,7 @@ async def test_requirements_come_after_the_package(folder: Folder) -> None:
 
 async def test_the_very_next_request_runs_what_was_saved(folder: Folder) -> None:
     # No watcher runs: whatever the operating system says, or when, a request looks for itself.
-    folder.write({"hello.py": HANDLER.format(0)})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format(0)})
 
     for number in range(1, 6):
         await folder.functions.current(HELLO)
@@ -243,8 +243,7 @@ async def test_the_very_next_request_runs_what_was_saved(folder: Folder) -> None
 
 
 async def test_a_save_just_as_another_import_ends_is_seen(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format(0)})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format(0)})
     await folder.functions.current(HELLO)
 
     async def save_and_ask() -> object:
@@ -261,8 +260,7 @@ async def test_a_save_just_as_another_import_ends_is_seen(folder: Folder) -> Non
 
 
 async def test_a_request_looks_at_the_helpers_too(folder: Folder) -> None:
-    folder.write({"hello.py": "import helper\ndef handler(event, context):\n    return helper.x", "helper.py": "x = 0"})
-    await folder.functions.load()
+    await folder.load({"hello.py": "import helper\ndef handler(event, context):\n    return helper.x", "helper.py": "x = 0"})
     for number in range(1, 6):
         await folder.functions.current(HELLO)
         await folder.functions.current(HELLO)
@@ -286,8 +284,7 @@ async def test_a_request_sees_helpers_come_and_go(folder: Folder, handler: str, 
 
 
 async def test_a_changed_helper_is_noticed_too(folder: Folder) -> None:
-    folder.write({"hello.py": "import helper\ndef handler(event, context):\n    return helper.x", "helper.py": "x = 1", "other.py": HANDLER.format("other")})
-    await folder.functions.load()
+    await folder.load({"hello.py": "import helper\ndef handler(event, context):\n    return helper.x", "helper.py": "x = 1", "other.py": HANDLER.format("other")})
     assert await folder.answer() == 1
     other = await folder.functions.current(function_arn("other"))
 
@@ -299,8 +296,7 @@ async def test_a_changed_helper_is_noticed_too(folder: Folder) -> None:
 
 
 async def test_the_first_use_is_one_cold_start(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("hi")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("hi")})
 
     await folder.answer()
 
@@ -308,8 +304,7 @@ async def test_the_first_use_is_one_cold_start(folder: Folder) -> None:
 
 
 async def test_broken_code_leaves_the_last_good_one_serving(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("good")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("good")})
     good = await folder.functions.current(HELLO)
 
     folder.write({"hello.py": "import nothing_of_that_name\n" + HANDLER.format("bad")})
@@ -329,8 +324,7 @@ async def test_broken_code_leaves_the_last_good_one_serving(folder: Folder) -> N
 
 
 async def test_going_back_to_the_good_code_needs_no_import(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("good")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("good")})
     good = await folder.functions.current(HELLO)
     folder.write({"hello.py": "1 / 0"})
     await folder.functions.current(HELLO)
@@ -358,8 +352,7 @@ async def test_an_empty_or_half_written_file_is_waited_out(folder: Folder) -> No
 
 
 async def test_a_first_import_that_fails_is_noted(folder: Folder) -> None:
-    folder.write({"hello.py": "import nothing\n" + HANDLER.format("bad")})
-    await folder.functions.load()
+    await folder.load({"hello.py": "import nothing\n" + HANDLER.format("bad")})
     broken = await folder.functions.current(HELLO)
     invocation = Invocation(id="1", arn=HELLO, payload=b"{}", cause="http", queued_at=datetime.now(UTC))
     payload = {"errorType": "Runtime.ImportModuleError", "errorMessage": "Unable to import module 'hello': No module named 'nothing'"}
@@ -378,16 +371,13 @@ async def test_a_first_import_that_fails_is_noted(folder: Folder) -> None:
 
 
 async def test_a_syntax_error_is_known_before_anybody_asks(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("hi") + "def ("})
-
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("hi") + "def ("})
 
     assert folder.error().startswith("Runtime.UserCodeSyntaxError: Syntax error in module 'hello': invalid syntax (hello.py, line 3)")
 
 
 async def test_many_requests_wait_for_one_import(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("old")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("old")})
     await folder.functions.current(HELLO)
 
     folder.write({"hello.py": HANDLER.format("new")})
@@ -399,8 +389,7 @@ async def test_many_requests_wait_for_one_import(folder: Folder) -> None:
 
 
 async def test_a_request_that_gives_up_does_not_stop_the_import_for_others(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("old")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("old")})
     await folder.functions.current(HELLO)
     folder.write({"hello.py": HANDLER.format("new")})
     impatient, patient = (asyncio.create_task(folder.functions.current(HELLO)) for _ in range(2))
@@ -415,8 +404,7 @@ HANGING = "import time\ntime.sleep(600)\n" + HANDLER.format("late")
 
 
 async def test_what_is_saved_while_an_import_hangs_is_imported_in_its_place(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("old")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("old")})
     await folder.functions.current(HELLO)
     folder.write({"hello.py": HANGING})
     waiting = asyncio.create_task(folder.answer())
@@ -434,8 +422,7 @@ async def test_what_is_saved_while_an_import_hangs_is_imported_in_its_place(fold
 async def test_requests_wait_only_so_long_for_an_import(folder: Folder) -> None:
     folder = Folder(folder.path, patience=0.01)
     door = folder.path.parent / "door"
-    folder.write({"hello.py": HANDLER.format("old")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("old")})
     await folder.functions.current(HELLO)
     folder.write({"hello.py": f"import os, time\nwhile not os.path.exists({str(door)!r}):\n    time.sleep(0.01)\n" + HANDLER.format("new")})
 
@@ -465,8 +452,7 @@ async def test_requests_wait_only_so_long_for_an_import(folder: Folder) -> None:
 
 async def test_requirements_that_cannot_be_installed_leave_the_last_good_code_serving(folder: Folder) -> None:
     good = f"--no-index\n{wheel(folder.path, 'tiny', 'SIZE = 5')}\n"
-    folder.write({"hello.py": "import tiny\ndef handler(event, context):\n    return tiny.SIZE", "requirements.txt": good})
-    await folder.functions.load()
+    await folder.load({"hello.py": "import tiny\ndef handler(event, context):\n    return tiny.SIZE", "requirements.txt": good})
     assert await folder.answer() == 5
 
     folder.write({"requirements.txt": good + "no-such-package\n"})
@@ -483,8 +469,7 @@ async def test_requirements_that_cannot_be_installed_leave_the_last_good_code_se
 
 
 async def test_who_never_had_what_it_requires_runs_new_code_without(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("old"), "requirements.txt": "--no-index\nno-such-package"})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("old"), "requirements.txt": "--no-index\nno-such-package"})
     assert await folder.answer() == "old"
 
     folder.write({"hello.py": HANDLER.format("new")})
@@ -494,8 +479,7 @@ async def test_who_never_had_what_it_requires_runs_new_code_without(folder: Fold
 
 
 async def test_a_file_saved_without_a_change_restarts_nothing(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("hi")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("hi")})
     before = await folder.functions.current(HELLO)
 
     folder.write({"hello.py": HANDLER.format("hi")})
@@ -505,8 +489,7 @@ async def test_a_file_saved_without_a_change_restarts_nothing(folder: Folder) ->
 
 
 async def test_old_versions_keep_their_bytes(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format(0)})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format(0)})
     versions = []
     for number in range(6):
         folder.write({"hello.py": HANDLER.format(number)})
@@ -516,8 +499,7 @@ async def test_old_versions_keep_their_bytes(folder: Folder) -> None:
 
 
 async def test_what_a_handler_writes_beside_itself_changes_nothing(folder: Folder) -> None:
-    folder.write({"hello.py": "from pathlib import Path\ndef handler(event, context):\n    return Path(__file__).with_name('out.py').write_text('x')"})
-    await folder.functions.load()
+    await folder.load({"hello.py": "from pathlib import Path\ndef handler(event, context):\n    return Path(__file__).with_name('out.py').write_text('x')"})
     before = await folder.functions.current(HELLO)
 
     async with folder.watched():
@@ -532,8 +514,7 @@ async def test_what_a_handler_writes_beside_itself_changes_nothing(folder: Folde
 @pytest.mark.parametrize("poll", [False, True])
 async def test_new_and_removed_functions_come_and_go(folder: Folder, poll: bool) -> None:
     folder = Folder(folder.path, poll=poll)
-    folder.write({"hello.py": HANDLER.format("hi")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("hi")})
     async with folder.watched():
         folder.write({"new.py": HANDLER.format("new"), "shop/app.py": HANDLER.format("shop")})
         await until(lambda: folder.names() == ["hello", "new", "shop"])
@@ -553,8 +534,7 @@ async def test_new_and_removed_functions_come_and_go(folder: Folder, poll: bool)
 
 
 async def test_functions_in_use_get_their_new_code_before_anyone_asks(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("old"), "unused.py": HANDLER.format("old")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("old"), "unused.py": HANDLER.format("old")})
     await folder.functions.current(HELLO)
 
     async with folder.watched():
@@ -566,8 +546,7 @@ async def test_functions_in_use_get_their_new_code_before_anyone_asks(folder: Fo
 
 
 async def test_a_name_that_is_not_utf_8_does_not_end_the_watch(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format("hi")})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format("hi")})
     async with folder.watched():
         folder.write({os.fsdecode(b"\xff.txt"): "", "one.py": HANDLER.format("x")})
         await until(lambda: "one" in folder.names())
@@ -579,8 +558,7 @@ async def test_a_name_that_is_not_utf_8_does_not_end_the_watch(folder: Folder) -
 
 
 async def test_saving_by_rename_and_by_deletion(folder: Folder) -> None:
-    folder.write({"hello.py": HANDLER.format(0)})
-    await folder.functions.load()
+    await folder.load({"hello.py": HANDLER.format(0)})
     await folder.functions.current(HELLO)
     async with folder.watched():
         (folder.path / "hello.py~").write_text(HANDLER.format(1))
@@ -614,8 +592,7 @@ async def test_a_checkout_of_many_files(folder: Folder) -> None:
 
 
 async def test_configuration_and_variables_are_followed(folder: Folder) -> None:
-    folder.write({"hello.py": "import os\ndef handler(event, context):\n    return os.environ.get('A')", ".env": "A=1"})
-    await folder.functions.load()
+    await folder.load({"hello.py": "import os\ndef handler(event, context):\n    return os.environ.get('A')", ".env": "A=1"})
     assert await folder.answer() == "1"
     async with folder.watched():
         folder.write({".env": "A=2"})
@@ -664,9 +641,7 @@ async def test_copies_of_old_code_go(folder: Folder) -> None:
 
 
 async def test_two_hundred_functions_are_found(folder: Folder) -> None:
-    folder.write({f"f{number}.py": textwrap.dedent(HANDLER.format(number)) for number in range(200)})
-
-    await folder.functions.load()
+    await folder.load({f"f{number}.py": textwrap.dedent(HANDLER.format(number)) for number in range(200)})
 
     assert len(folder.names()) == 200
     assert await folder.answer("f150") == 150
