@@ -134,13 +134,13 @@ class Server:
             self.lines.append(line.rstrip("\n"))
 
 
-def refusal(call: Callable[..., Any], **params: Any) -> tuple[str, str, int]:
-    """The code, sentence and status of a boto3 call that is refused."""
+def refused(call: Callable[..., Any], **params: Any) -> tuple[int, str, str]:
+    """The status, code and sentence of a boto3 call that is refused."""
     from botocore.exceptions import ClientError
     with pytest.raises(ClientError) as caught:
         call(**params)
     response: Any = caught.value.response
-    return response["Error"]["Code"], response["Error"]["Message"], response["ResponseMetadata"]["HTTPStatusCode"]
+    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"], response["Error"]["Message"]
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:

@@ -1,13 +1,11 @@
-"""What tests of the Lambda API share: zips, a server for a whole module, and refusals as boto3 tells them."""
+"""What tests of the Lambda API share: zips, functions made of them, and a server for a whole module."""
 from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.conftest import Server, start, write
 
@@ -38,15 +36,6 @@ def create(client: Any, name: str, code: str | bytes = VERSION.format("one"), **
 def told(answer: Any) -> Any:
     """An answer without what boto3 adds."""
     return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
-
-
-def refused(call: Callable[..., Any], **members: Any) -> tuple[int, str, str]:
-    """The status, code and sentence of a call that is refused."""
-    from botocore.exceptions import ClientError
-    with pytest.raises(ClientError) as caught:
-        call(**members)
-    response: Any = caught.value.response
-    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"], response["Error"]["Message"]
 
 
 def running(folder: Path, files: dict[str, str], *flags: str) -> Iterator[Server]:

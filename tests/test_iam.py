@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Server, refusal, start
+from tests.conftest import Server, refused, start
 
 BASIC = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 TRUST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
@@ -63,7 +63,7 @@ def test_a_role_lives_from_its_creation_to_its_end(iam: Any, account: str) -> No
     assert iam.list_instance_profiles_for_role(RoleName="worker")["InstanceProfiles"] == []
 
     iam.delete_role(RoleName="worker")
-    assert refusal(iam.get_role, RoleName="worker") == ("NoSuchEntity", "The role with name worker cannot be found.", 404)
+    assert refused(iam.get_role, RoleName="worker") == (404, "NoSuchEntity", "The role with name worker cannot be found.")
 
 
 def test_a_role_without_extras_has_no_empty_members(iam: Any) -> None:
@@ -75,14 +75,14 @@ def test_a_role_without_extras_has_no_empty_members(iam: Any) -> None:
 
 def test_names_differ_in_more_than_their_case(iam: Any) -> None:
     create_role(iam)
-    assert refusal(create_role, iam=iam, name="Worker") == ("EntityAlreadyExists", "Role with name Worker already exists.", 409)
+    assert refused(create_role, iam=iam, name="Worker") == (409, "EntityAlreadyExists", "Role with name Worker already exists.")
 
 
 def test_accounts_never_see_each_others_roles(server: Server, iam: Any) -> None:
     create_role(iam)
     other = server.client("iam", aws_access_key_id=str(next(_account)))
     assert other.list_roles()["Roles"] == []
-    assert refusal(other.get_role, RoleName="worker")[0] == "NoSuchEntity"
+    assert refused(other.get_role, RoleName="worker")[1] == "NoSuchEntity"
     create_role(other)
 
 
@@ -94,7 +94,7 @@ def test_roles_are_listed_a_page_at_a_time(iam: Any) -> None:
     assert [page["IsTruncated"] for page in pages] == [True, True, False]
     assert "Marker" not in pages[-1]
     assert [role["RoleName"] for role in iam.list_roles(PathPrefix="/odd/")["Roles"]] == ["role-1", "role-3", "role-5"]
-    assert refusal(iam.list_roles, Marker="no marker")[0] == "ValidationError"
+    assert refused(iam.list_roles, Marker="no marker")[1] == "ValidationError"
 
 
 # ---- what hangs on a role --------------------------------------------------------------------------------------------
@@ -111,17 +111,17 @@ def test_managed_policies_are_attached_and_detached(server: Server, iam: Any) ->
     [role] = iam.list_entities_for_policy(PolicyArn=mine)["PolicyRoles"]
     assert role["RoleName"] == "worker"
 
-    assert refusal(iam.delete_policy, PolicyArn=mine) == ("DeleteConflict", "Cannot delete a policy attached to entities.", 409)
-    assert refusal(iam.delete_role, RoleName="worker") == ("DeleteConflict", "Cannot delete entity, must detach all policies first.", 409)
+    assert refused(iam.delete_policy, PolicyArn=mine) == (409, "DeleteConflict", "Cannot delete a policy attached to entities.")
+    assert refused(iam.delete_role, RoleName="worker") == (409, "DeleteConflict", "Cannot delete entity, must detach all policies first.")
     iam.detach_role_policy(RoleName="worker", PolicyArn=mine)
-    assert refusal(iam.detach_role_policy, RoleName="worker", PolicyArn=mine) == ("NoSuchEntity", f"Policy {mine} was not found.", 404)
+    assert refused(iam.detach_role_policy, RoleName="worker", PolicyArn=mine) == (404, "NoSuchEntity", f"Policy {mine} was not found.")
     iam.delete_policy(PolicyArn=mine)
     missing = "arn:aws:iam::aws:policy/AWSLambdaFullAccess"
-    assert refusal(iam.attach_role_policy, RoleName="worker", PolicyArn=missing) == (
-        "NoSuchEntity", f"Policy {missing} does not exist or is not attachable.", 404,
+    assert refused(iam.attach_role_policy, RoleName="worker", PolicyArn=missing) == (
+        404, "NoSuchEntity", f"Policy {missing} does not exist or is not attachable.",
     )
     assert server.printed(f"{missing} is none of the AWS-managed policies that are kept here")
-    assert refusal(iam.attach_role_policy, RoleName="worker", PolicyArn="twenty letters and no more")[:2] == (
+    assert refused(iam.attach_role_policy, RoleName="worker", PolicyArn="twenty letters and no more")[1:] == (
         "InvalidInput", "ARN twenty letters and no more is not valid.",
     )
 
@@ -135,8 +135,8 @@ def test_a_role_has_policies_of_its_own(iam: Any) -> None:
     assert names == ["a", "b"]
     reply = iam.get_role_policy(RoleName="worker", PolicyName="a")
     assert (reply["RoleName"], reply["PolicyName"], reply["PolicyDocument"]) == ("worker", "a", WRITE)
-    assert refusal(iam.get_role_policy, RoleName="worker", PolicyName="c") == ("NoSuchEntity", "The role policy with name c cannot be found.", 404)
-    assert refusal(iam.delete_role, RoleName="worker") == ("DeleteConflict", "Cannot delete entity, must delete policies first.", 409)
+    assert refused(iam.get_role_policy, RoleName="worker", PolicyName="c") == (404, "NoSuchEntity", "The role policy with name c cannot be found.")
+    assert refused(iam.delete_role, RoleName="worker") == (409, "DeleteConflict", "Cannot delete entity, must delete policies first.")
     for name in names:
         iam.delete_role_policy(RoleName="worker", PolicyName=name)
     iam.delete_role(RoleName="worker")
@@ -152,7 +152,7 @@ def test_a_policy_has_up_to_five_versions(iam: Any, account: str) -> None:
     assert iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(WRITE))["PolicyVersion"]["IsDefaultVersion"] is False
     for _ in range(3):
         iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(WRITE), SetAsDefault=True)
-    code, text, status = refusal(iam.create_policy_version, PolicyArn=arn, PolicyDocument=json.dumps(READ))
+    status, code, text = refused(iam.create_policy_version, PolicyArn=arn, PolicyDocument=json.dumps(READ))
     assert (code, status, text[:45]) == ("LimitExceeded", 409, "A managed policy can have up to 5 versions. B")
     versions = iam.list_policy_versions(PolicyArn=arn)["Versions"]
     assert [(version["VersionId"], version["IsDefaultVersion"], "Document" in version) for version in versions] == [
@@ -162,21 +162,21 @@ def test_a_policy_has_up_to_five_versions(iam: Any, account: str) -> None:
     iam.set_default_policy_version(PolicyArn=arn, VersionId="v1")
     policy = iam.get_policy(PolicyArn=arn)["Policy"]
     assert (policy["DefaultVersionId"], policy["Description"], policy["Tags"]) == ("v1", "d", [{"Key": "a", "Value": "b"}])
-    assert refusal(iam.delete_policy_version, PolicyArn=arn, VersionId="v1")[:2] == ("DeleteConflict", "Cannot delete the default version of a policy.")
-    assert refusal(iam.delete_policy, PolicyArn=arn)[1].startswith("This policy has more than one version.")
+    assert refused(iam.delete_policy_version, PolicyArn=arn, VersionId="v1")[1:] == ("DeleteConflict", "Cannot delete the default version of a policy.")
+    assert refused(iam.delete_policy, PolicyArn=arn)[2].startswith("This policy has more than one version.")
     for number in range(2, 6):
         iam.delete_policy_version(PolicyArn=arn, VersionId=f"v{number}")
     # A number is never given again.
     assert iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(READ))["PolicyVersion"]["VersionId"] == "v6"
     iam.delete_policy_version(PolicyArn=arn, VersionId="v6")
     iam.delete_policy(PolicyArn=arn)
-    assert refusal(iam.get_policy, PolicyArn=arn) == ("NoSuchEntity", f"Policy {arn} was not found.", 404)
+    assert refused(iam.get_policy, PolicyArn=arn) == (404, "NoSuchEntity", f"Policy {arn} was not found.")
 
 
 def test_a_policys_name_is_taken_whatever_its_path(iam: Any) -> None:
     iam.create_policy(PolicyName="p", PolicyDocument=json.dumps(READ))
-    assert refusal(iam.create_policy, PolicyName="p", Path="/x/", PolicyDocument=json.dumps(READ)) == (
-        "EntityAlreadyExists", "A policy called p already exists. Duplicate names are not allowed.", 409,
+    assert refused(iam.create_policy, PolicyName="p", Path="/x/", PolicyDocument=json.dumps(READ)) == (
+        409, "EntityAlreadyExists", "A policy called p already exists. Duplicate names are not allowed.",
     )
 
 
@@ -185,7 +185,7 @@ def test_awss_own_policies_are_there_and_stay_as_they_are(iam: Any) -> None:
     assert (policy["PolicyName"], policy["Path"], policy["IsAttachable"]) == ("AWSLambdaBasicExecutionRole", "/service-role/", True)
     document = iam.get_policy_version(PolicyArn=BASIC, VersionId=policy["DefaultVersionId"])["PolicyVersion"]["Document"]
     assert document["Statement"][0]["Action"] == ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
-    assert refusal(iam.delete_policy, PolicyArn=BASIC)[::2] == ("AccessDenied", 403)
+    assert refused(iam.delete_policy, PolicyArn=BASIC)[:2] == (403, "AccessDenied")
 
     mine = iam.create_policy(PolicyName="mine", PolicyDocument=json.dumps(READ))["Policy"]["Arn"]
     arns = {policy["Arn"] for page in iam.get_paginator("list_policies").paginate(PaginationConfig={"PageSize": 5}) for policy in page["Policies"]}
@@ -211,7 +211,7 @@ def test_awss_own_policies_are_there_and_stay_as_they_are(iam: Any) -> None:
     ('{"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": "*"}]}', "Policy document should not specify a principal."),
 ])
 def test_a_malformed_policy_is_refused_in_iams_words(iam: Any, document: str, said: str) -> None:
-    assert refusal(iam.create_policy, PolicyName="p", PolicyDocument=document) == ("MalformedPolicyDocument", said, 400)
+    assert refused(iam.create_policy, PolicyName="p", PolicyDocument=document) == (400, "MalformedPolicyDocument", said)
 
 
 @pytest.mark.parametrize(("document", "said"), [
@@ -221,11 +221,11 @@ def test_a_malformed_policy_is_refused_in_iams_words(iam: Any, document: str, sa
     ('{"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}]}', "AssumeRole policy may only specify STS AssumeRole actions."),
 ])
 def test_a_malformed_trust_is_refused_in_iams_words(iam: Any, document: str, said: str) -> None:
-    assert refusal(iam.create_role, RoleName="r", AssumeRolePolicyDocument=document) == ("MalformedPolicyDocument", said, 400)
+    assert refused(iam.create_role, RoleName="r", AssumeRolePolicyDocument=document) == (400, "MalformedPolicyDocument", said)
 
 
 def test_a_broken_constraint_is_said_in_awss_words(iam: Any) -> None:
-    code, text, status = refusal(iam.get_role, RoleName="a b")
+    status, code, text = refused(iam.get_role, RoleName="a b")
     assert (code, status) == ("ValidationError", 400)
     assert text == ("1 validation error detected: Value 'a b' at 'roleName' failed to satisfy constraint: "
                     "Member must satisfy regular expression pattern: [\\w+=,.@-]+")

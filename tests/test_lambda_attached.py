@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Serve, Server
-from tests.lambdas import ARN, create, packed, refused, running, told
+from tests.conftest import Serve, Server, refused
+from tests.lambdas import ARN, create, packed, running, told
 
 SIGNER = "arn:aws:signer:us-east-1:111111111111:/signing-profiles/test"
 

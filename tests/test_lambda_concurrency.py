@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Server, until
-from tests.lambdas import ARN, create, refused, running, told
+from tests.conftest import Server, refused, until
+from tests.lambdas import ARN, create, running, told
 
 # Says which worker it is and how that began; waits while there is a file called `hold`.
 WORKER = """

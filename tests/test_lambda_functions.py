@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Server
-from tests.lambdas import ARN, ROLE, VERSION, create, packed, refused, running, told
+from tests.conftest import Server, refused
+from tests.lambdas import ARN, ROLE, VERSION, create, packed, running, told
 
 
 @pytest.fixture(scope="module")

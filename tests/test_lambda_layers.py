@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Serve, Server
-from tests.lambdas import create, refused, running
+from tests.conftest import Serve, Server, refused
+from tests.lambdas import create, running
 
 LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:"
 HANDLER = """

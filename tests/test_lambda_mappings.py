@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Server
-from tests.lambdas import refused, running
+from tests.conftest import Server, refused
+from tests.lambdas import running
 
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:worker"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:jobs"

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import Serve, Server, until
-from tests.lambdas import ARN, VERSION, create, packed, refused, running, told
+from tests.conftest import Serve, Server, refused, until
+from tests.lambdas import ARN, VERSION, create, packed, running, told
 
 COUNTED = "def handler(event, context):\n    return context.function_version\n"
 

@@ -17,7 +17,7 @@ import pytest
 from microlam.model import Invocation, Outcome, function_arn, new_id
 from microlam.resources.logs import LAST, LogEvent, LogGroup, LogGroups, Search, microseconds
 from microlam.store import LogPlace, Store
-from tests.conftest import Serve, Server, environment, refusal, start, until, write
+from tests.conftest import Serve, Server, environment, refused, start, until, write
 
 GROUP = "/aws/lambda/hello"
 HELLO = """
@@ -72,14 +72,14 @@ def test_groups_are_created_kept_and_deleted(serve: Serve) -> None:
     logs = server.client("logs")
     for name in ("/my/app", GROUP, "a", "b", "c"):
         logs.create_log_group(logGroupName=name, tags={"team": name[-1]})
-    assert refusal(logs.create_log_group, logGroupName="a") == ("ResourceAlreadyExistsException", "The specified log group already exists", 400)
+    assert refused(logs.create_log_group, logGroupName="a") == (400, "ResourceAlreadyExistsException", "The specified log group already exists")
     pages = list(logs.get_paginator("describe_log_groups").paginate(PaginationConfig={"PageSize": 2}))
     assert [[group["logGroupName"] for group in page["logGroups"]] for page in pages] == [[GROUP, "/my/app"], ["a", "b"], ["c"]]
 
     logs.put_retention_policy(logGroupName=GROUP, retentionInDays=30)
     logs.tag_resource(resourceArn=f"arn:aws:logs:us-east-1:000000000000:log-group:{GROUP}", tags={"more": "yes"})
     invoke(server, n=1)
-    assert refusal(logs.create_log_group, logGroupName=GROUP)[0] == "ResourceAlreadyExistsException"
+    assert refused(logs.create_log_group, logGroupName=GROUP)[1] == "ResourceAlreadyExistsException"
     server.stop(signal.SIGKILL)
     server = serve({})
     logs = server.client("logs")
@@ -91,25 +91,25 @@ def test_groups_are_created_kept_and_deleted(serve: Serve) -> None:
     assert "retentionInDays" not in logs.describe_log_groups(logGroupNamePrefix=GROUP)["logGroups"][0]
 
     logs.delete_log_group(logGroupName=GROUP)
-    missing = ("ResourceNotFoundException", "The specified log group does not exist.", 400)
-    assert refusal(logs.filter_log_events, logGroupName=GROUP) == refusal(logs.delete_log_group, logGroupName=GROUP) == missing
+    missing = (400, "ResourceNotFoundException", "The specified log group does not exist.")
+    assert refused(logs.filter_log_events, logGroupName=GROUP) == refused(logs.delete_log_group, logGroupName=GROUP) == missing
     assert len(server.ended(1, function="hello")) == 1      # the record has it still
     invoke(server, n=2)
     assert [text for text in messages(logs.filter_log_events(logGroupName=GROUP)) if text.startswith("printed")] == ["printed 2\n"]
 
 
 def test_retention_takes_only_awss_numbers(server: Server) -> None:
-    code, text, _ = refusal(server.client("logs").put_retention_policy, logGroupName=GROUP, retentionInDays=2)
+    _, code, text = refused(server.client("logs").put_retention_policy, logGroupName=GROUP, retentionInDays=2)
     assert code == "InvalidParameterException"
     assert text.startswith("1 validation error detected: Value '2' at 'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set: [1, 3,")
 
 
 def test_what_is_not_there_or_not_allowed_is_said_in_awss_words(server: Server) -> None:
     logs = server.client("logs")
-    assert refusal(logs.get_log_events, logGroupName=GROUP, logStreamName="none") == (
-        "ResourceNotFoundException", "The specified log stream does not exist.", 400,
+    assert refused(logs.get_log_events, logGroupName=GROUP, logStreamName="none") == (
+        400, "ResourceNotFoundException", "The specified log stream does not exist.",
     )
-    code, text, _ = refusal(logs.describe_log_streams, logGroupName="a b")
+    _, code, text = refused(logs.describe_log_streams, logGroupName="a b")
     assert (code, text) == ("InvalidParameterException", "1 validation error detected: Value 'a b' at 'logGroupName' failed to satisfy constraint: "
                                                          "Member must satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+")
     for call, params in (
@@ -120,13 +120,13 @@ def test_what_is_not_there_or_not_allowed_is_said_in_awss_words(server: Server) 
         (logs.filter_log_events, {"logGroupName": GROUP, "logStreamNames": ["a"], "logStreamNamePrefix": "a"}),
         (logs.filter_log_events, {}),
     ):
-        assert refusal(call, **params)[0] == "InvalidParameterException"
+        assert refused(call, **params)[1] == "InvalidParameterException"
 
 
 def test_a_group_of_another_region_is_not_seen_and_the_terminal_tells_where_it_is(server: Server) -> None:
     logs = server.client("logs", region_name="eu-west-1")
     assert logs.describe_log_groups()["logGroups"] == []
-    assert refusal(logs.filter_log_events, logGroupName=GROUP)[0] == "ResourceNotFoundException"
+    assert refused(logs.filter_log_events, logGroupName=GROUP)[1] == "ResourceNotFoundException"
     assert "set AWS_REGION=us-east-1" in server.printed("hello was called in eu-west-1, account 000000000000, but is in us-east-1")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Serve, Server, environment, lives, refusal, until
+from tests.conftest import Serve, Server, environment, lives, refused, until
 from tests.lambdas import running
 
 HELLO = """
@@ -226,7 +226,7 @@ def test_functions_appear_and_disappear_at_once(serve: Serve, flags: tuple[str, 
         server.write({"third/app.py": HELLO})
         assert server.client().invoke(FunctionName="third")["StatusCode"] == 200
         shutil.rmtree(server.folder / "third")
-        assert refusal(server.client().invoke, FunctionName="third")[0] == "ResourceNotFoundException"
+        assert refused(server.client().invoke, FunctionName="third")[1] == "ResourceNotFoundException"
 
 
 @pytest.mark.parametrize("harm", ["os.unlink(file)", "os.chmod(file, 0o644); open(file, 'a').write('broken(')", "os.unlink(file); os.mkdir(file)"])
@@ -277,7 +277,7 @@ def test_code_that_cannot_be_had_is_said(serve: Serve) -> None:
     reply = server.get("/hello")
     assert (reply.status, reply.json()) == (500, {"message": "Internal Server Error"})
     assert server.health["errors"][0]["errorMessage"] in server.printed("hello: .*packages")
-    assert "packages" in refusal(server.client().invoke, FunctionName="hello")[1]
+    assert "packages" in refused(server.client().invoke, FunctionName="hello")[2]
     run("fire", "hello", "--endpoint-url", server.url)
     [fired] = until(lambda: server.invocations(cause="schedule", status="failed"))
     assert fired["error_type"] == "ServiceException"

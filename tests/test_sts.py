@@ -15,7 +15,7 @@ import pytest
 
 from microlam.resources.sessions import Sessions
 from microlam.store import Store
-from tests.conftest import Serve, Server, environment, refusal
+from tests.conftest import Serve, Server, environment, refused
 from tests.lambdas import create, running
 
 ROLE = "arn:aws:iam::111122223333:role/team/worker"
@@ -72,7 +72,7 @@ def test_keys_of_a_role_act_as_its_account_and_outlive_a_crash(serve: Serve) -> 
     # The account's own things, and no other's.
     role = again.client("iam", **keys_of(reply["Credentials"])).create_role(RoleName="theirs", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
     assert role["Arn"] == "arn:aws:iam::111122223333:role/theirs"
-    assert refusal(again.client("iam", **ADMIN).get_role, RoleName="theirs")[0] == "NoSuchEntity"
+    assert refused(again.client("iam", **ADMIN).get_role, RoleName="theirs")[1] == "NoSuchEntity"
 
 
 def test_the_same_role_has_the_same_id_and_sessions_their_own_keys(server: Server) -> None:
@@ -85,8 +85,8 @@ def test_the_same_role_has_the_same_id_and_sessions_their_own_keys(server: Serve
 def test_where_signatures_are_checked_a_sessions_secret_and_token_must_be_right(locked: Server) -> None:
     keys = keys_of(locked.client("sts", **ADMIN).assume_role(RoleArn=ROLE, RoleSessionName="me")["Credentials"])
     wrong_secret, wrong_token = keys | {"aws_secret_access_key": "wrong"}, keys | {"aws_session_token": "wrong"}
-    assert refusal(locked.client("sts", **wrong_secret).get_caller_identity)[::2] == ("SignatureDoesNotMatch", 403)
-    assert refusal(locked.client("sts", **wrong_token).get_caller_identity)[::2] == ("InvalidClientTokenId", 403)
+    assert refused(locked.client("sts", **wrong_secret).get_caller_identity)[:2] == (403, "SignatureDoesNotMatch")
+    assert refused(locked.client("sts", **wrong_token).get_caller_identity)[:2] == (403, "InvalidClientTokenId")
 
 
 def test_a_handler_signs_with_its_own_account(locked: Server) -> None:
@@ -102,8 +102,8 @@ async def test_expired_keys_are_refused_and_say_why(serve: Serve, tmp_path: Path
     server = serve({})
     keys = {"aws_access_key_id": session.access_key, "aws_secret_access_key": session.secret_key, "aws_session_token": session.token}
     said = "The security token included in the request is expired"
-    assert refusal(server.client("sts", **keys).get_caller_identity) == ("ExpiredToken", said, 403)
-    assert refusal(server.client("logs", **keys).describe_log_groups) == ("ExpiredTokenException", said, 403)
+    assert refused(server.client("sts", **keys).get_caller_identity) == (403, "ExpiredToken", said)
+    assert refused(server.client("logs", **keys).describe_log_groups) == (403, "ExpiredTokenException", said)
 
 
 def test_the_aws_command_assumes_a_role(server: Server) -> None:
@@ -121,14 +121,14 @@ def test_the_aws_command_assumes_a_role(server: Server) -> None:
 
 def test_what_is_no_role_is_refused(server: Server) -> None:
     sts = server.client("sts")
-    assert refusal(sts.assume_role, RoleArn="no-arn-but-twenty-letters", RoleSessionName="me") == ("ValidationError", "no-arn-but-twenty-letters is invalid", 400)
-    assert refusal(sts.assume_role, RoleArn="arn:aws:iam::111122223333:user/Ada", RoleSessionName="me") == ("ValidationError", "Request ARN is invalid", 400)
-    code, text, _ = refusal(sts.assume_role, RoleArn=ROLE, RoleSessionName="a b")
+    assert refused(sts.assume_role, RoleArn="no-arn-but-twenty-letters", RoleSessionName="me") == (400, "ValidationError", "no-arn-but-twenty-letters is invalid")
+    assert refused(sts.assume_role, RoleArn="arn:aws:iam::111122223333:user/Ada", RoleSessionName="me") == (400, "ValidationError", "Request ARN is invalid")
+    _, code, text = refused(sts.assume_role, RoleArn=ROLE, RoleSessionName="a b")
     assert (code, text) == ("ValidationError", "1 validation error detected: Value 'a b' at 'roleSessionName' failed to satisfy constraint: "
                                                "Member must satisfy regular expression pattern: [\\w+=,.@-]*")
-    assert refusal(sts.assume_role, RoleArn=ROLE, RoleSessionName="me", Policy="{}") == ("MalformedPolicyDocument", "Syntax errors in policy.", 400)
+    assert refused(sts.assume_role, RoleArn=ROLE, RoleSessionName="me", Policy="{}") == (400, "MalformedPolicyDocument", "Syntax errors in policy.")
     server.client("iam").create_role(RoleName="short", AssumeRolePolicyDocument=json.dumps(TRUST))
-    code, text, _ = refusal(sts.assume_role, RoleArn="arn:aws:iam::000000000000:role/short", RoleSessionName="me", DurationSeconds=7200)
+    _, code, text = refused(sts.assume_role, RoleArn="arn:aws:iam::000000000000:role/short", RoleSessionName="me", DurationSeconds=7200)
     assert (code, text) == ("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 
 
