@@ -478,7 +478,8 @@ SCOPE = "AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/{}/aws4_request, Si
     ("POST", "/", {"Authorization": SCOPE.format("iam")}, True),
     ("POST", "/", {"Authorization": SCOPE.format("execute-api"), "X-Amz-Target": "Logs_20140328.DescribeLogGroups"}, False),
     ("POST", "/", {"Content-Type": "application/x-www-form-urlencoded"}, False),
-    ("POST", "/", {"Authorization": SCOPE.format("nothing-of-ours")}, False),
+    ("POST", "/", {"Authorization": SCOPE.format("nothing-of-ours")}, True),
+    ("GET", "/orders", {"Authorization": SCOPE.format("s3")}, True),
     ("GET", "/orders", {"Authorization": SCOPE.format("lambda")}, False),
     ("GET", "/orders", {"Authorization": "Bearer x"}, False),
     ("GET", "/orders", {"Authorization": SCOPE.format("execute-api")}, False),
@@ -498,6 +499,12 @@ async def test_only_calls_of_aws_clients_are_for_the_wire(site: Site, method: st
     ("iam", "list_users", {}, "iam:ListUsers"),
     ("logs", "describe_queries", {}, "logs:DescribeQueries"),
     ("dynamodb", "list_tables", {}, "dynamodb:ListTables"),
+    ("sns", "list_topics", {}, "sns:ListTopics"),
+    ("ec2", "describe_instances", {}, "ec2:DescribeInstances"),
+    ("s3", "get_object", {"Bucket": "hello", "Key": "k"}, "GET /hello/k of s3"),
+    ("s3", "put_object", {"Bucket": "hello", "Key": "k", "Body": b"x" * 10_000_000}, "PUT /hello/k of s3"),
+    ("scheduler", "list_schedules", {}, "GET /schedules of scheduler"),
+    ("apigatewayv2", "get_apis", {}, "GET /v2/apis of apigateway"),
 ])
 async def test_what_is_not_supported_is_named_in_the_services_own_form(
     site: Site, service: str, operation: str, params: dict[str, Any], named: str,

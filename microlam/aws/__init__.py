@@ -47,6 +47,7 @@ CALLED = {"Invoke": "InvokeFunction"}
 _TARGET = istr("X-Amz-Target")
 _DATED = re.compile(r"/(\d{4}-\d{2}-\d{2})(?:[/?]|$)")
 _ACCOUNT = re.compile(r"\d{12}")
+_XML_SERVICES = ("s3", "s3express", "cloudfront", "route53")    # that speak REST with XML, by their signing names
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,10 @@ class Wire:
             return False
         if targeted or self._is_known(path):
             return True
-        service = self._service(scope.service) if scope is not None else None
-        return service is not None and service.reaches(path)
+        if scope is None:
+            return False
+        service = self._service(scope.service)
+        return service is None or service.reaches(path)     # whoever means a service that is none of ours means no function either
 
     def _is_known(self, path: str) -> bool:
         """Whether a path begins with a date that is one of AWS's, of which its APIs have the versions."""
@@ -114,7 +117,7 @@ class Wire:
             service = self._services[name] = Service(Table.load(name))
         return service
 
-    def _service_of(self, path: str, target: str, scope: Scope | None) -> Service:
+    def _service_of(self, path: str, target: str, content_type: str, scope: Scope | None) -> Service:
         """The service that is called; one without operations where it is none of ours."""
         signed = self._service(scope.service) if scope is not None else None
         if signed is not None and (signed.is_target(target) or (not target and signed.reaches(path))):
@@ -122,7 +125,7 @@ class Wire:
         for service in filter(None, map(self._service, self._names)):
             if service.is_target(target) or (not target and service.protocol.startswith("rest") and service.reaches(path)):
                 return service
-        return _stranger(target, scope)
+        return _stranger(target, scope, content_type)
 
     # ---- one request --------------------------------------------------------------------------------------------
 
@@ -131,7 +134,7 @@ class Wire:
         path, _, query = request.raw_path.partition("?")
         path = path.removeprefix(self.prefix) or "/"
         scope = claimed_scope(request.headers.get(hdrs.AUTHORIZATION), query)
-        service = self._service_of(path, request.headers.get(_TARGET, ""), scope)
+        service = self._service_of(path, request.headers.get(_TARGET, ""), request.content_type, scope)
         request_id = new_id()
         try:
             if self.guard is not None:
@@ -250,10 +253,16 @@ def _whole(asked: WireRequest) -> WireRequest:
         raise Unreadable(reason="The body is not aws-chunked, as the head says.") from None
 
 
-def _stranger(target: str, scope: Scope | None) -> Service:
-    """A service that is none of ours, so that its clients get a refusal they can read."""
+def _stranger(target: str, scope: Scope | None, content_type: str) -> Service:
+    """A service that is none of ours, so that its clients get a refusal they can read: which protocol it speaks shows in what was asked."""
     name = scope.service if scope is not None else target.partition(".")[0] or "AWS"
-    metadata = {"service": name, "protocol": "json" if target else "rest-json", "jsonVersion": "1.0", "signingName": name}
+    if target:
+        protocol = "json"
+    elif content_type == "application/x-www-form-urlencoded":
+        protocol = "query"
+    else:
+        protocol = "rest-xml" if name in _XML_SERVICES else "rest-json"
+    metadata = {"service": name, "protocol": protocol, "jsonVersion": "1.0", "signingName": name}
     return Service(Table({"metadata": metadata, "operations": {}, "shapes": {}}))
 
 

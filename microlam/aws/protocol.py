@@ -232,6 +232,8 @@ class Service:
         said = f"<Code>{error.code}</Code><Message>{xml_body.text(str(error))}</Message>"
         if self.name == "s3":
             return f"{xml_body.DECLARATION}<Error>{said}<RequestId>{request_id}</RequestId></Error>"
+        if self.name == "ec2":
+            return f"{xml_body.DECLARATION}<Response><Errors><Error>{said}</Error></Errors><RequestID>{request_id}</RequestID></Response>"
         inner = f"<Error><Type>{_side(error)}</Type>{said}</Error><RequestId>{request_id}</RequestId>"
         namespace = self.table.metadata.get("xmlNamespace")
         return xml_body.element("ErrorResponse", inner, namespace={"uri": namespace} if namespace else None)

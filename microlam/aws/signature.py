@@ -59,7 +59,7 @@ class Signed:
 def scope_of(credential: str) -> Scope | None:
     """`AKID/20261123/us-east-1/lambda/aws4_request` taken apart; access keys may hold slashes."""
     parts = credential.rsplit("/", 4)
-    if len(parts) != 5 or parts[4] != "aws4_request" or not all(parts):
+    if len(parts) != 5 or parts[4] != "aws4_request" or not all(parts) or not parts[1].isdecimal():
         return None
     return Scope(access_key=parts[0], date=parts[1], region=parts[2], service=parts[3])
 
