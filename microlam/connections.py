@@ -53,7 +53,9 @@ class _Connection(RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None,
     ) -> web.StreamResponse:
-        """What is no HTTP is the client's fault: it is told, and no traceback is printed for it."""
+        """What is no HTTP, or ends early, is the client's fault: it is told, and no traceback is printed for it."""
+        if isinstance(exc, web.RequestPayloadError) or (isinstance(exc, ConnectionError) and request.transport is None):
+            return refusal(400, "Bad Request", close=True)
         if status != 400:
             return super().handle_error(request, status, exc, message)
         reason = (message or "").strip().partition("\n")[0].rstrip(":")

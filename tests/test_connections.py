@@ -4,6 +4,8 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -94,3 +96,17 @@ async def test_what_is_no_http_is_400_in_json_and_prints_nothing(caplog: pytest.
     assert b"apigw-requestid: " in head
     assert json.loads(body)["message"].startswith(f"Bad Request: {reason}")
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("path", ["/hello", "/2015-03-31/functions/hello/invocations", "/_microlam/theme", "/_microlam/buckets/uploads"])
+def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_traceback(serve: Serve, path: str) -> None:
+    server = serve({"hello.py": "def handler(event, context): return 1\n"})
+    host, port = server.url.removeprefix("http://").split(":")
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 3000000\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(head.encode() + b"Content-Disposition: form-data; name=a\r\n\r\n" + bytes(100_000))
+        assert server.get("/hello").status == 200       # it has come before this
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))     # leave without a word
+    assert server.get("/hello").status == 200
+    server.stop()
+    assert [line for line in server.lines if "Traceback" in line or "Error" in line] == []

@@ -9,7 +9,9 @@ from microlam.errors import RequestTooLarge
 
 
 async def read_body(request: web.BaseRequest, *, limit: int, silence: float, deadline: float) -> bytes:
-    """The body; raises RequestTooLarge past `limit` bytes, TimeoutError when `deadline` seconds have passed or the client is silent for `silence`."""
+    """The body; raises RequestTooLarge past `limit` bytes, TimeoutError when `deadline` seconds have passed or the client is silent for `silence`,
+    web.RequestPayloadError where it is malformed or the client leaves before its end.
+    """
     if not request.body_exists:
         return b""
     if (request.content_length or 0) > limit:
@@ -34,7 +36,10 @@ async def _gather(request: web.BaseRequest, limit: int, silence: float, deadline
     async with asyncio.timeout_at(end) as timeout:
         while size <= limit:
             timeout.reschedule(min(now() + silence, end))
-            chunk = await request.content.readany()
+            try:
+                chunk = await request.content.readany()
+            except ConnectionError:
+                raise web.RequestPayloadError("the client has left") from None
             if not chunk:
                 break
             chunks.append(chunk)
