@@ -92,7 +92,7 @@ class Faces:
             request = _without_origin(request)
             target = request.raw_path
         # A host's / is its own: the admin is drawn there, with or without a query, only by a server that has no other page.
-        if self._admin is not None and (target.startswith(self._admin) or (target[1:2] in "?" and not self._hosted)) and self.admin.wants(request):
+        if self._admin is not None and (target.startswith(self._admin) or (not self._hosted and target.partition("?")[0] == "/")) and self.admin.wants(request):
             return await self.admin.serve(request)
         if self._aws is not None and self._seems_aws(request, target) and self.wire.wants(request):
             return await self.wire.serve(request)
