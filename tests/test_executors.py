@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import logging
 import os
 import re
 import signal
@@ -700,6 +701,43 @@ async def test_threads_and_pools_of_the_host_stay_its_own(open_lab: OpenLab, cap
     await lab.executor.close()
     assert capsys.readouterr().out == "the host's\nthe host's too\n"
     assert (threading.Thread.start, ThreadPoolExecutor.submit) == hosts
+
+
+async def test_what_outlives_its_import_or_invocation_prints_to_the_host(
+    open_lab: OpenLab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])    # as in a host that has set up none
+    lab = open_lab(InProcess())
+    version = lab.function("""
+        import asyncio, logging, threading
+        gate, turn, kept = threading.Event(), threading.Lock(), []
+        def late(whose, log=None):
+            gate.wait()
+            with turn:
+                print(whose, "printed")
+                logging.error("%s logged", whose)
+                if log: log(f"{whose} told its context")
+        async def later():
+            await asyncio.to_thread(late, "task")
+        kept.append(threading.Thread(target=late, args=("import",)))
+        kept[0].start()
+        async def handler(event, context):
+            print("printed in time")
+            if event == "begin":
+                kept.append(threading.Thread(target=late, args=("invocation", context.log)))
+                kept[1].start()
+                kept.append(asyncio.create_task(later()))
+            else:
+                gate.set()
+                await kept.pop()
+                for thread in kept: thread.join()
+    """)
+    for event in ("begin", "end"):
+        outcome = await lab.run(version, event)
+        assert (outcome.ok, output(outcome)) == (True, ["printed in time"])
+    told = capsys.readouterr()
+    assert sorted(told.out.splitlines()) == ["import printed", "invocation printed", "invocation told its context", "task printed"]
+    assert sorted(told.err.splitlines()) == ["import logged", "invocation logged", "task logged"]
 
 
 async def test_nothing_of_the_hosts_credentials_is_seen_within_it(open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch) -> None:

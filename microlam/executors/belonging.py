@@ -1,5 +1,5 @@
-"""Threads that a handler inside the host's process starts, and calls that it gives to a pool of them: what they print and the variables they see
-are its invocation's.
+"""Threads that a handler inside the host's process starts, and calls that it gives to a pool of them: the variables they see are its
+invocation's, and so is what they print while it lasts.
 
 A new thread has context variables of its own. While an executor that runs such handlers lives, the two that tell whose output and whose environment
 variables it is pass on from an invocation; everybody else's threads are started as ever.

@@ -1,5 +1,7 @@
 """Whose output is it? print and logging of handlers inside the host's process, told apart by context.
 
+What a thread or task prints whose import or invocation is over is the host's, though its context still names the Output that it had.
+
 While invocations run, and a moment longer, sys.stdout, sys.stderr and a handler of the root logger are ours; the host's own output passes
 through as it was. `breakpoint()` in a handler opens Python's debugger on the host's terminal.
 """
@@ -27,6 +29,7 @@ class Output:
     def __init__(self, request_id: str, limit: int) -> None:
         self.request_id = request_id
         self.limit, self.dropped = limit, 0
+        self.over = False       # what is still printed is the host's
         self.stopped: Callable[[], None] = _nothing     # called when it has come to a breakpoint
         self._parts: list[bytes] = []
         self._said: list[bytes] = []
@@ -46,8 +49,27 @@ class Output:
         printed = b"".join(self._parts)
         return cut(printed, self.dropped) + b"".join(self._said) if self.dropped or self._said else printed
 
+    def end(self) -> None:
+        """The import or the invocation is over: take in no more. A thread may keep this object for as long as it lives."""
+        self.over, self.stopped = True, _nothing
+
 
 current: ContextVar[tuple[Output, str] | None] = ContextVar("microlam_output", default=None)      # and its log format
+
+
+def present() -> tuple[Output, str] | None:
+    """Whose output it is at this moment, and its log format; None where it is the host's."""
+    running = current.get()
+    return None if running is None or running[0].over else running
+
+
+def print_to_log(text: str) -> None:
+    """context.log()."""
+    running = present()
+    if running is None:
+        print(text, end="")
+    else:
+        running[0].print(text)
 
 
 class _Stream(io.TextIOBase):
@@ -57,7 +79,7 @@ class _Stream(io.TextIOBase):
         self.host = host
 
     def write(self, text: str) -> int:
-        running = current.get()
+        running = present()
         if running is None:
             return self.host.write(text)
         running[0].print(text)
@@ -67,14 +89,14 @@ class _Stream(io.TextIOBase):
         return True
 
     def flush(self) -> None:
-        if current.get() is None:
+        if present() is None:
             self.host.flush()
 
     def fileno(self) -> int:
         return self.host.fileno()
 
     def isatty(self) -> bool:
-        return current.get() is None and self.host.isatty()
+        return present() is None and self.host.isatty()
 
     def close(self) -> None:
         """Not ours to close."""
@@ -96,7 +118,7 @@ class _Logging(logging.Handler):
         self._formatters = {"JSON": JsonFormatter(), "Text": TextFormatter()}
 
     def emit(self, record: logging.LogRecord) -> None:
-        running = current.get()
+        running = present()
         if running is None:
             # Without us the host would have had no handler at all, and logging would have used its last resort.
             if logging.getLogger().handlers == [self] and logging.lastResort and record.levelno >= logging.lastResort.level:

@@ -25,7 +25,7 @@ import orjson
 
 from microlam.executors import Credentials, ExecutorStatistics, WorkerStatistics, logs, variables
 from microlam.executors.belonging import belonging
-from microlam.executors.capture import Output, capture, current
+from microlam.executors.capture import Output, capture, current, print_to_log
 from microlam.executors.context import apart
 from microlam.executors.environment import context_of, environment_of, new_log_stream
 from microlam.executors.lasting import INIT_TIMEOUT, Call, Lasting
@@ -284,6 +284,7 @@ class InProcess:
         try:
             return await self._threads.run(lambda: runtime.find_handler(version.handler, namespace.import_module))
         finally:
+            output.end()
             variables.current.reset(seen)
             current.reset(token)
 
@@ -350,6 +351,7 @@ class InProcess:
         finally:
             call.over = True
             limit.end()
+            output.end()
             variables.current.reset(seen)
             current.reset(token)
         return timed_out(invocation.id, version.timeout)
@@ -386,13 +388,6 @@ class InProcess:
         else:
             self._letting_go = None
             capture.leave()
-
-
-def print_to_log(text: str) -> None:
-    """context.log()."""
-    running = current.get()
-    if running is not None:
-        running[0].print(text)
 
 
 def unusable(version: Version, failure: NotLoaded, id: str) -> Outcome:
