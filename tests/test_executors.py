@@ -1217,6 +1217,17 @@ async def test_a_failure_is_told_however_much_was_printed(lab: Lab, where: str) 
     assert "ValueError: the real reason" in outcome.logs.decode()
 
 
+@pytest.mark.parametrize("where", ["import", "handler"])
+async def test_a_failure_of_many_words_is_cut_as_output_is(lab: Lab, where: str) -> None:
+    failing = "raise ValueError('x' * 7_000_000)"
+    outcome = await lab.run(lab.function(f"{failing}\ndef handler(event, context): pass" if where == "import" else f"def handler(event, context): {failing}"))
+    assert outcome.error is not None
+    assert (outcome.status, outcome.error["errorType"]) == ("failed", "Function.ResponseSizeTooLarge")
+    assert len(outcome.payload) < 1000
+    assert "[ERROR] ValueError: xxx" in outcome.logs.decode()
+    assert LOG_LIMIT < len(outcome.logs) < LOG_LIMIT + 1000
+
+
 async def test_what_an_import_prints_beyond_the_limit_is_counted(lab: Lab) -> None:
     code = f"for _ in range({LOG_LIMIT // 1000 + 50}): print('x' * 999)\ndef handler(event, context): print('later')"
     log = (await lab.run(lab.function(code))).logs.decode()

@@ -28,7 +28,8 @@ class Output:
 
     def __init__(self, request_id: str, limit: int) -> None:
         self.request_id = request_id
-        self.limit, self.dropped = limit, 0
+        self.dropped = 0
+        self._limit = self._room = limit
         self.over = False       # what is still printed is the host's
         self.stopped: Callable[[], None] = _nothing     # called when it has come to a breakpoint
         self._parts: list[bytes] = []
@@ -36,18 +37,21 @@ class Output:
 
     def print(self, text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")
-        kept = data[:self.limit]
-        self.limit -= len(kept)
+        kept = data[:self._room]
+        self._room -= len(kept)
         self.dropped += len(data) - len(kept)
         self._parts.append(kept)
 
     def say(self, text: str) -> None:
-        """Print how it failed, however much has been printed before."""
-        self._said.append(text.encode("utf-8", "backslashreplace"))
+        """Print how it failed, however much has been printed before, in as many bytes again."""
+        self._said.append(text.encode("utf-8", "backslashreplace")[:self._limit])
 
     def bytes(self) -> bytes:
+        """All of it."""
         printed = b"".join(self._parts)
-        return cut(printed, self.dropped) + b"".join(self._said) if self.dropped or self._said else printed
+        if not (self.dropped or self._said):
+            return printed
+        return cut(printed, self.dropped) + b"".join(self._said)
 
     def end(self) -> None:
         """The import or the invocation is over: take in no more. A thread may keep this object for as long as it lives."""

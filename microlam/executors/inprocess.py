@@ -411,7 +411,7 @@ def ending_of(version: Version, failure: NotLoaded, id: str) -> Ending:
         return exited(id, failure.error, failure.output)
     error = runtime.error_of(failure.error, "")
     failure.output.say(runtime.error_line(error, version.log_format))
-    return "failed", json.dumps({**error, "requestId": id}).encode(), error["errorType"], ""
+    return "failed", runtime.fitting(json.dumps({**error, "requestId": id}).encode()), error["errorType"], ""
 
 
 def timed_out(id: str, seconds: float, *, importing: bool = False) -> Ending:

@@ -19,6 +19,7 @@ from microlam.executors.cgroups import Group
 from microlam.executors.lasting import INIT_TIMEOUT, LONG
 from microlam.executors.link import Link
 from microlam.executors.workers.frames import BLOCK, CONFIGURATION, FAILED, READY, REQUEST, SUCCEEDED, UNUSABLE
+from microlam.executors.workers.handler import fitting
 from microlam.executors.zygotes import Zygote
 from microlam.model import Invocation, Outcome, Version, new_id
 
@@ -328,7 +329,7 @@ class Worker:
         error = json.loads(payload)
         error["requestId"] = self._invocation.id if self._invocation else new_id()
         self._init_output = self._output.take(marks, dropped)
-        self._settle("failed", json.dumps(error).encode(), self._log_of(0.0, init_failed=seconds, error=error["errorType"]), 0.0)
+        self._settle("failed", fitting(json.dumps(error).encode()), self._log_of(0.0, init_failed=seconds, error=error["errorType"]), 0.0)
         self.kill()
 
     def started(self, pid: int) -> None:

@@ -261,8 +261,12 @@ def fail(error: BaseException, request_id: str, log_format: str, write: Callable
     """An exception as kind and bytes of the reply's frame; the log tells of it too."""
     described = error_of(error, request_id)
     write(error_line(described, log_format))
-    payload = dump_error(described)
-    return FAILED, payload if len(payload) <= REPLY_LIMIT else TOO_LARGE
+    return FAILED, fitting(dump_error(described))
+
+
+def fitting(payload: bytes) -> bytes:
+    """An error object as it is sent: one beyond the limit gives way to the error that it is too large."""
+    return payload if len(payload) <= REPLY_LIMIT else TOO_LARGE
 
 
 # ---- logging ---------------------------------------------------------------------------------------------------------

@@ -31,7 +31,20 @@ from importlib.machinery import (
 
 from . import system
 from .frames import BLOCK, CONFIGURATION, MARK, READY, REPLY, REQUEST, UNUSABLE
-from .handler import JsonFormatter, LambdaLoggerHandler, context_of, dump_error, error_line, error_of, fail, find_handler, finish, last_words, read_event
+from .handler import (
+    JsonFormatter,
+    LambdaLoggerHandler,
+    context_of,
+    dump_error,
+    error_line,
+    error_of,
+    fail,
+    find_handler,
+    finish,
+    fitting,
+    last_words,
+    read_event,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:       # importing typing would cost every worker memory
@@ -142,7 +155,7 @@ class Worker:
         except Exception as error:
             described = error_of(error, "")
             self.log.say(error_line(described, self.log_format))
-            self.send(UNUSABLE, time.perf_counter() - begun, dump_error(described))
+            self.send(UNUSABLE, time.perf_counter() - begun, fitting(dump_error(described)))
             os._exit(1)
         except BaseException as error:
             leave(error)
