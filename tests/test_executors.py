@@ -990,19 +990,20 @@ async def test_a_child_that_comes_back_from_the_handler_gives_no_second_reply(pr
     assert [(await processes.run(version, number)).value for number in range(5)] == [[number, True] for number in range(5)]
 
 
-async def test_a_child_that_fails_is_told_of_in_its_own_invocation(processes: Lab) -> None:
-    version = processes.function("""
-        import os
+@pytest.mark.parametrize(("end", "words"), [("raise ValueError", "[ERROR] ValueError: child"), ("sys.exit", "child")])
+async def test_a_child_that_fails_is_told_of_in_its_own_invocation(processes: Lab, end: str, words: str) -> None:
+    version = processes.function(f"""
+        import os, sys
         def handler(event, context):
             child = os.fork()
             if child == 0:
-                raise ValueError(f"child {event}")
+                {end}(f"child {{event}}")
             os.waitpid(child, 0)
             print("parent", event)
     """)
     for number in range(3):
         told = output(await processes.run(version, number))
-        assert (told[0], told[-1]) == (f"[ERROR] ValueError: child {number}", f"parent {number}")
+        assert (told[0], told[-1]) == (f"{words} {number}", f"parent {number}")
 
 
 @pytest.mark.parametrize("garbage", ["b'x' * 10", "b'x' * 100000", "b''.join(bytes([i]) for i in range(256))"])
@@ -1215,6 +1216,16 @@ async def test_a_failure_is_told_however_much_was_printed(lab: Lab, where: str) 
     assert outcome.status == "failed"
     assert f"[microlam] at least 50000 more bytes of output were dropped: an invocation keeps {LOG_LIMIT}.\n" in outcome.logs.decode()
     assert "ValueError: the real reason" in outcome.logs.decode()
+
+
+@pytest.mark.parametrize("where", ["import", "handler"])
+@pytest.mark.parametrize("end", ["sys.exit('the real reason')", "raise KeyboardInterrupt('the real reason')"])
+async def test_why_it_left_is_told_however_much_was_printed(lab: Lab, where: str, end: str) -> None:
+    body = f"print('x' * {LOG_LIMIT + 50})\n{end}"
+    handler = "import sys\ndef handler(event, context):\n" + textwrap.indent(body if where == "handler" else "pass", "    ")
+    outcome = await lab.run(lab.function(handler if where == "handler" else f"{handler}\n{body}"))
+    assert outcome.status == "crashed"
+    assert [line.removeprefix("KeyboardInterrupt: ") for line in lines(outcome) if line.endswith("reason")] == ["the real reason"]
 
 
 @pytest.mark.parametrize("where", ["import", "handler"])

@@ -422,7 +422,7 @@ def timed_out(id: str, seconds: float, *, importing: bool = False) -> Ending:
 def exited(id: str, error: BaseException, output: Output) -> Ending:
     """A process of its own would have ended with this."""
     words, status = runtime.last_words(error)
-    output.print(words)
+    output.say(words)
     sentence = logs.exit_sentence(id, status << 8)
     return "crashed", logs.platform_error("Runtime.ExitError", sentence), "Runtime.ExitError", sentence
 

@@ -2,7 +2,7 @@
 
 After an invocation that has written, the worker puts its mark into the pipe: what is before it belongs to that invocation, whenever it is read.
 So a pipe is read only where there is something in it, and while an invocation lasts, lest whoever writes waits for us. What the worker itself says
-of a failure comes after a mark of its own: no limit cuts it.
+of a failure comes after a mark of its own: it is there however much was printed before, and has as much room again.
 """
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class Worker:
             self.send(UNUSABLE, time.perf_counter() - begun, fitting(dump_error(described)))
             os._exit(1)
         except BaseException as error:
-            leave(error)
+            self.leave(error)
         self.send(READY, time.perf_counter() - begun, "{}.{}.{}".format(*sys.version_info).encode())
         if not select.select([self.calls], [], [], 0)[0]:
             self.write_bytecode()   # nobody waits for it yet
@@ -203,7 +203,7 @@ class Worker:
         try:
             kind, reply = self.run(request_id, arn, client_context, payload)
         except BaseException as error:
-            leave(error)
+            self.leave(error)
         if os.getpid() != self.pid:
             os._exit(0)     # the handler forked, and this is the child: the reply is its parent's to give
         self.send(kind, time.perf_counter() - started, reply)
@@ -218,8 +218,24 @@ class Worker:
                 result = self.coroutines.run(result)
             return finish(result)
         except Exception as error:
-            # A child that the handler has forked sets no marks: those of its parent are counted.
-            return fail(error, request_id, self.log_format, self.log.say if os.getpid() == self.pid else self.log.print)
+            return fail(error, request_id, self.log_format, self.say)
+
+    def say(self, text: str) -> None:
+        """Print how it failed."""
+        if os.getpid() == self.pid:
+            self.log.say(text)
+        else:       # a child that the handler has forked sets no marks: those of its parent are counted
+            self.log.print(text)
+
+    def leave(self, error: BaseException) -> NoReturn:
+        """End as the interpreter would after sys.exit(), and after what nobody catches."""
+        words, status = last_words(error)
+        if words:
+            # The server hears of no reply, and so not of what was dropped, with the end of a line perhaps.
+            self.say(f"\n{words}" if self.log.dropped else words)
+        import atexit
+        atexit._run_exitfuncs()
+        os._exit(status)
 
     def next_request(self) -> tuple[bytes, bytes]:
         # The next one may be there already: the server takes back what we do not read in time.
@@ -249,15 +265,6 @@ def receive_long(link: _socket.socket, size: int) -> bytearray:
             os._exit(0)
         position += count
     return received
-
-
-def leave(error: BaseException) -> NoReturn:
-    """End as the interpreter would after sys.exit(), and after what nobody catches."""
-    words, status = last_words(error)
-    print(words, end="", file=sys.stderr)
-    import atexit
-    atexit._run_exitfuncs()
-    os._exit(status)
 
 
 class Coroutines:
