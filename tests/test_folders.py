@@ -27,7 +27,7 @@ from microlam.model import Drop, Trigger, function_arn
 from microlam.resources.buckets import Adopted, Buckets, check_bucket
 from microlam.sources.files import Busy, Look, Moved, Whole, examine, scan
 from microlam.sources.folders import Folders
-from microlam.sources.follower import LARGE
+from microlam.sources.follower import LARGE, Follower
 from microlam.store import ObjectRow, Store
 from microlam.triggers import Triggers
 
@@ -476,6 +476,15 @@ async def test_a_bucket_listened_to_later_is_not_told_of_what_was_before(tmp_pat
         await until(lambda: house.has("b.txt"))
         (uploads / "c.txt").write_text("x")
         assert await house.happened(1) == ["ObjectCreated:Put c.txt"]
+
+
+async def test_nobody_waits_for_a_folder_that_is_followed_no_longer(house: House, uploads: Path) -> None:
+    follower = Follower("uploads", uploads, house.buckets, SystemClock(), quiet=QUIET, say=house.said.append)
+    waiting = asyncio.create_task(follower.caught_up())
+    await asyncio.sleep(0)      # it waits
+    follower.stop()
+    await follower.run(taken_in_before=None)
+    await asyncio.wait_for(waiting, PATIENCE)
 
 
 @pytest.mark.parametrize("name", ["uploads", "in", "My_Files", "a.b-c", "9", "x" * 63])

@@ -83,6 +83,7 @@ class Follower:
             await self._follow(taken_in_before)
         finally:
             self._over = True       # what is being read need not be read to its end
+            self._rests.set()
             if self._reading is not None:
                 self._reading.verdict.cancel()
 
