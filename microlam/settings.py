@@ -151,7 +151,7 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("drain", 10.0, "Seconds a stopping server waits for running invocations", SECONDS),
         Setting("idle", 300.0, "Seconds after which a worker without work ends", SECONDS),
         Setting("file_quiet", 0.25, "Seconds a dropped file must not have changed to count as whole", SECONDS),
-        Setting("catch_up", 3600.0, "Seconds back for which schedules missed while the server was down still fire once", SECONDS),
+        Setting("catch_up", 3600.0, "Seconds back for which schedules missed while the server was down or the machine asleep still fire once", SECONDS),
         Setting("retry_delay", 60.0, "Seconds before the first retry of an asynchronous invocation; twice that before the second", SECONDS),
     ),
     "debugging": (

@@ -262,7 +262,7 @@ async def test_what_fell_due_too_long_ago_is_recorded_as_missed(tmp_path: Path, 
         assert await house.fired() == []
         missed = await house.missed()
         [told] = house.said
-        assert told.startswith("Missed while the server was not running: nightly ")
+        assert told.startswith("Missed while the server was down or the machine asleep: nightly ")
         assert told.count("due at 2026-0") == 2
         assert sorted((record.summary, record.cause) for record in missed) == [
             ("at(2026-03-01T12:20:00)", "schedule"), ("cron(30 12 * * ? *)", "schedule")]
@@ -272,6 +272,19 @@ async def test_what_fell_due_too_long_ago_is_recorded_as_missed(tmp_path: Path, 
     # and once
     async with running(tmp_path, clock, *declared) as house:
         assert (await house.fired(), len(await house.missed())) == ([], 2)
+
+
+async def test_turns_that_pass_while_the_machine_sleeps_are_missed_and_told_too(house: House, clock: MovableClock) -> None:
+    house.declare("cron(30 12 * * ? *)")
+    await clock.settled()
+    await clock.jump_to(START + timedelta(hours=5))
+    assert await house.fired() == []
+    [missed] = await house.missed()
+    full = await house.store.invocation(missed.id)
+    assert full is not None
+    reason = "while the server was down or the machine asleep"
+    assert house.said == [f"Missed {reason}: nightly cron(30 12 * * ? *), due at 2026-03-01T12:30:00Z."]
+    assert json.loads(full.reply)["errorMessage"] == f"Due at 2026-03-01T12:30:00Z, {reason}, and more than 3600 seconds ago."
 
 
 async def test_how_far_back_is_a_setting(tmp_path: Path, clock: MovableClock) -> None:

@@ -65,7 +65,7 @@ def first_due(schedule: Schedule, kept: datetime | None, now: datetime) -> datet
 def missed_in_words(missed: Sequence[str]) -> str:
     """One line about all that were missed, the first few by name."""
     more = f"; and {len(missed) - MISSED_NAMED:,} more" if len(missed) > MISSED_NAMED else ""
-    return f"Missed while the server was not running: {'; '.join(missed[:MISSED_NAMED])}{more}."
+    return f"Missed while the server was down or the machine asleep: {'; '.join(missed[:MISSED_NAMED])}{more}."
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,8 @@ class Schedules:
         self._expect(id, what.following if won else (await self._store.schedule_times()).get(id))
 
     def _record_missed(self, planned: _Planned, due: datetime, now: datetime) -> None:
-        message = f"Due at {due:%Y-%m-%dT%H:%M:%SZ}, while the server was not running, and more than {self._catch_up.total_seconds():g} seconds ago."
+        seconds = f"{self._catch_up.total_seconds():g}"
+        message = f"Due at {due:%Y-%m-%dT%H:%M:%SZ}, while the server was down or the machine asleep, and more than {seconds} seconds ago."
         error = orjson.dumps({"errorType": "Schedule.Missed", "errorMessage": message})
         self._missed.append(f"{planned.name} {planned.schedule}, due at {due:%Y-%m-%dT%H:%M:%SZ}")
         self._store.put(_invocation(planned, due, now, accepted=False), Outcome(status="missed", payload=error))
