@@ -76,6 +76,11 @@ class Version:
     def name(self) -> str:
         return self.arn.rpartition(":")[2]
 
+    @property
+    def memory_bytes(self) -> int:
+        """The memory it may have, in bytes."""
+        return self.memory << 20
+
     @cached_property
     def on_demand(self) -> Version:
         """The same without workers kept for it: what runs when all of those are busy."""

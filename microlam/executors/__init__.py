@@ -14,6 +14,8 @@ from microlam.model import Invocation, Outcome, Version
 if TYPE_CHECKING:
     from microlam.executors.inprocess import InProcess
 
+INIT_TIMEOUT = 10.0     # seconds an import may take, or the function's own timeout where that is longer; Lambda's
+
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:

@@ -32,6 +32,7 @@ class Belonging:
             threading.Thread.start, ThreadPoolExecutor.submit = self._start, self._submit  # type: ignore[assignment,method-assign]
 
     def leave(self) -> None:
+        """One that has entered runs handlers no more; after the last one, threads start as ever."""
         self._holders -= 1
         if self._holders:
             return

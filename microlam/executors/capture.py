@@ -36,6 +36,7 @@ class Output:
         self._said: list[bytes] = []
 
     def print(self, text: str) -> None:
+        """Take in what is printed, as far as there is room."""
         data = text.encode("utf-8", "backslashreplace")
         kept = data[:self._room]
         self._room -= len(kept)
@@ -160,6 +161,7 @@ class Capture:
             self._hosts_hook, sys.breakpointhook = sys.breakpointhook, self._at_breakpoint
 
     def leave(self) -> None:
+        """Hold the output no more, if nobody else does; the host has its own again."""
         self._holders -= 1
         if self._holders:
             return

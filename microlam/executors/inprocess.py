@@ -23,12 +23,12 @@ from weakref import WeakValueDictionary
 
 import orjson
 
-from microlam.executors import Credentials, ExecutorStatistics, WorkerStatistics, logs, variables
+from microlam.executors import INIT_TIMEOUT, Credentials, ExecutorStatistics, WorkerStatistics, logs, variables
 from microlam.executors.belonging import belonging
 from microlam.executors.capture import Output, capture, current, print_to_log
 from microlam.executors.context import apart
 from microlam.executors.environment import context_of, environment_of, new_log_stream
-from microlam.executors.lasting import INIT_TIMEOUT, Call, Lasting
+from microlam.executors.lasting import Call, Lasting
 from microlam.executors.namespaces import Namespace
 from microlam.executors.threads import Settled, Threads
 from microlam.executors.workers import handler as runtime
@@ -415,6 +415,7 @@ def ending_of(version: Version, failure: NotLoaded, id: str) -> Ending:
 
 
 def timed_out(id: str, seconds: float, *, importing: bool = False) -> Ending:
+    """How an invocation ends that, or whose import, has not ended after so many seconds."""
     sentence = logs.timeout_sentence(id, seconds, importing=importing)
     return "timed_out", logs.platform_error("Sandbox.Timedout", sentence), "Sandbox.Timedout", sentence
 

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 
 LONG = 0.02     # seconds after which an invocation counts as one that lasts
-INIT_TIMEOUT = 10.0     # seconds an import may take, or the function's own timeout where that is longer; Lambda's
 
 
 class Call:

@@ -146,6 +146,7 @@ def exit_sentence(id: str, status: int | None) -> str:
 
 
 def timeout_sentence(id: str, seconds: float, *, importing: bool = False) -> str:
+    """That an invocation, or its import, did not end in the time it had."""
     return f"RequestId: {id} Error: Task timed out after {seconds:.2f} seconds{' of import' if importing else ''}"
 
 

@@ -91,6 +91,7 @@ class Output:
                 self._resuming = None
 
     def close(self) -> None:
+        """Read nothing any more; what is still in the pipe is lost."""
         self.unwatch()
         os.close(self._ours)
 

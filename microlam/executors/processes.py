@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from microlam.awake import PROCESSORS
-from microlam.executors import Credentials, ExecutorStatistics, logs
+from microlam.executors import INIT_TIMEOUT, Credentials, ExecutorStatistics, logs
 from microlam.executors.blanks import Blank, Blanks
 from microlam.executors.cgroups import Holds
 from microlam.executors.debugging import Debugging
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
 from microlam.executors.interpreters import Interpreter, Interpreters
-from microlam.executors.lasting import INIT_TIMEOUT
 from microlam.executors.scratch import Scratch
-from microlam.executors.supervisor import MEGABYTE, Supervisor
+from microlam.executors.supervisor import Supervisor
 from microlam.executors.worker import Pace, Place, Worker
 from microlam.executors.zygotes import Zygote, Zygotes
 from microlam.model import Invocation, Outcome, Version, new_id
@@ -390,7 +389,7 @@ class Processes:
     def started(self, worker: Worker) -> None:
         """A worker's process is there."""
         if not worker.over and not worker.place.attached:      # a debugger takes more than most functions
-            self._holds.begin(worker, worker.place.number, worker.version.memory * MEGABYTE, lambda: worker in self._workers)
+            self._holds.begin(worker, worker.place.number, worker.version.memory_bytes, lambda: worker in self._workers)
 
     def freed(self, worker: Worker) -> None:
         """A worker has nothing more to do."""

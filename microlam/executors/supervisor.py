@@ -15,7 +15,7 @@ from microlam.executors.worker import LATE, Worker
 SAMPLE_EVERY = 0.05     # seconds between looks at long-running invocations
 SAMPLE_SHARE = 20       # of the time, at most one part in so many is spent on that
 CHECK_SHARE = 100       # likewise, on the memory of all others
-MEGABYTE = 1 << 20
+STEP = 1 << 20          # bytes by which a worker's peak must grow until it is looked at again
 
 
 class Supervisor:
@@ -63,6 +63,7 @@ class Supervisor:
         self._long.discard(worker)
 
     def close(self) -> None:
+        """Look at nothing any more."""
         for timer in (self._looking, self._hurrying, self._sampling):
             if timer is not None:
                 timer.cancel()
@@ -105,10 +106,10 @@ class Supervisor:
     @staticmethod
     def _weigh(worker: Worker, family: Iterable[int]) -> bool:
         """Take note of what a worker and all below it hold; whether that is more than its version may."""
-        limit = worker.version.memory * MEGABYTE
+        limit = worker.version.memory_bytes
         held = memory.held_by(family, limit)
         worker.peak = max(worker.peak, held)
-        worker.unweighed = max(worker.peak + MEGABYTE, limit)
+        worker.unweighed = max(worker.peak + STEP, limit)
         return held > limit and not worker.place.attached       # a debugger takes more than most functions
 
     @staticmethod

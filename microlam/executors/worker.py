@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
-from microlam.executors import Ahead, WorkerStatistics, logs
+from microlam.executors import INIT_TIMEOUT, Ahead, WorkerStatistics, logs
 from microlam.executors.blanks import Blank
 from microlam.executors.cgroups import Group
-from microlam.executors.lasting import INIT_TIMEOUT, LONG
+from microlam.executors.lasting import LONG
 from microlam.executors.link import Link
 from microlam.executors.workers.frames import BLOCK, CONFIGURATION, FAILED, READY, REQUEST, SUCCEEDED, UNUSABLE
 from microlam.executors.workers.handler import fitting
@@ -79,7 +79,7 @@ class Worker:
         self.idle_since = 0.0
         self.invocations = 0
         self.peak = 0                   # most resident bytes
-        self.unweighed = version.memory << 20   # a peak up to which nobody need look what it still holds
+        self.unweighed = version.memory_bytes   # a peak up to which nobody need look what it still holds
         self.group: Group | None = None # that the kernel holds its memory to, where it does
         self.over = False               # killed or ended: nothing more is to be sent
         self.zygote, self._keeper, self.pace = zygote, keeper, pace

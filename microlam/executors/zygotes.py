@@ -30,8 +30,11 @@ class Child(Protocol):
 
     pid: int
 
-    def started(self, pid: int) -> None: ...
-    def ended(self, status: int | None, peak: int = 0) -> None: ...
+    def started(self, pid: int) -> None:
+        """Its process is there."""
+
+    def ended(self, status: int | None, peak: int = 0) -> None:
+        """Its process has ended, with this wait status, None where nobody knows, and with so many resident bytes at most."""
 
 
 class Zygote:
@@ -161,12 +164,12 @@ class Zygote:
 
 
 class Zygotes:
-    """The zygotes of an executor: one an interpreter and what is imported ahead on it. `first` is called before each is started."""
+    """The zygotes of an executor: one an interpreter and what is imported ahead on it. `before_each` is called before one is started."""
 
-    def __init__(self, base: Mapping[str, str], first: Callable[[], None]) -> None:
+    def __init__(self, base: Mapping[str, str], before_each: Callable[[], None]) -> None:
         # Almost empty: /proc/self/environ of every worker shows it.
         self._environment = {name: value for name, value in base.items() if name in ("LANG", "LC_ALL", "LC_CTYPE")} or {"LANG": "C.UTF-8"}
-        self._first = first
+        self._before_each = before_each
         self._zygotes: dict[tuple[str, tuple[str, ...]], Zygote] = {}
         self._dismissed: list[Zygote] = []
 
@@ -185,7 +188,7 @@ class Zygotes:
         if zygote is None or not zygote.alive:
             if zygote is not None:
                 self._dismissed.append(zygote)
-            self._first()
+            self._before_each()
             zygote = self._zygotes[interpreter, preload] = Zygote(interpreter, preload, environment=self._environment, site=site)
         return zygote
 

@@ -40,6 +40,7 @@ class Waiting:
 
     @property
     def large(self) -> bool:
+        """Whether it is read by itself, while others go on."""
         return self.look is not None and self.look.size > LARGE
 
 

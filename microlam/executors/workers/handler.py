@@ -207,6 +207,7 @@ def error_of(error: BaseException, request_id: str) -> dict[str, Any]:
 
 
 def message_of(error: object) -> str:
+    """What an exception says, also one that fails to say it."""
     try:
         return str(error)
     except Exception:
@@ -302,7 +303,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n", "%Y-%m-%dT%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        # A traceback or a stack comes behind the message and its end of line.
+        """The record as whole lines: a traceback or a stack comes behind the message and its end of line."""
         return whole_line(super().format(record))
 
 

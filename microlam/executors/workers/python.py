@@ -301,13 +301,16 @@ class Log:
         self.open(-1, 0, b"")
 
     def open(self, descriptor: int, limit: int, mark: bytes) -> None:
+        """Write there from now on."""
         self._descriptor, self._limit, self._mark = descriptor, limit, mark
         self.begin()
 
     def begin(self) -> None:
+        """An invocation begins, with all its room."""
         self._room, self.dropped, self._marks = self._limit, 0, 0
 
     def write(self, data: bytes) -> None:
+        """Write what there is room for, and count the rest."""
         if len(data) > self._room:
             self.dropped += len(data) - self._room
             data = data[:self._room]
@@ -315,10 +318,11 @@ class Log:
         self._put(data)
 
     def print(self, text: str) -> None:
+        """Write text, as far as there is room."""
         self.write(text.encode("utf-8", "backslashreplace"))
 
     def say(self, text: str) -> None:
-        """Print how it failed, however much has been printed before."""
+        """Print how it failed, however much has been printed before, in as many bytes again."""
         self._put(self._mark)       # by itself: so short a write is never torn
         self._put(text.encode("utf-8", "backslashreplace")[:self._limit])
         self._marks += 1

@@ -208,6 +208,7 @@ class Zygote:
                 kill_group(pid)
 
     def tell(self, event: int, number: int, pid: int, status: int = 0, peak: int = 0) -> None:
+        """Let the server know what has become of a worker."""
         with suppress(OSError):     # the server is gone: the next read says so
             self.control.sendall(EVENT.pack(event, number, pid, status, peak))
 
