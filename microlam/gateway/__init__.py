@@ -90,16 +90,9 @@ class Gateway:
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, start to end."""
-        body = b""
-        if request.body_exists:
-            try:
-                body = await read_body(request, limit=BODY_LIMIT, silence=self.silence, deadline=self.deadline)
-            except RequestTooLarge:
-                return message(413, "Request Entity Too Large", close=True)
-            except TimeoutError:
-                return message(408, "Request Timeout", close=True)
-            except web.RequestPayloadError:
-                return message(400, "Bad Request", close=True)
+        body = await self._body(request) if request.body_exists else b""
+        if not isinstance(body, bytes):
+            return body
         template, id, now = self._template(request), new_id(), self.clock.now()
         version: Version | MicrolamError | None = self.functions.ready(template.match.arn, template.match.qualifier) if template is not None else None
         try:
@@ -125,6 +118,17 @@ class Gateway:
         if isinstance(answer, HttpReply):
             return Written(answer, id) if self.untouched else response(answer, id)
         return self._failure(request, outcome, invocation, answer)
+
+    async def _body(self, request: web.BaseRequest) -> bytes | web.Response:
+        """The body, or what a client is told that sends none that is taken."""
+        try:
+            return await read_body(request, limit=BODY_LIMIT, silence=self.silence, deadline=self.deadline)
+        except RequestTooLarge:
+            return message(413, "Request Entity Too Large", close=True)
+        except TimeoutError:
+            return message(408, "Request Timeout", close=True)
+        except web.RequestPayloadError:
+            return message(400, "Bad Request", close=True)
 
     async def _lead(self, request: web.BaseRequest, template: Template | None) -> tuple[Template | None, Version | MicrolamError | None]:
         """Where a request leads and what runs there, by what the folder is now: a function that was saved a moment ago is found, one that went is not.
