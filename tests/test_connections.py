@@ -110,3 +110,13 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_traceback(serv
     assert server.get("/hello").status == 200
     server.stop()
     assert [line for line in server.lines if "Traceback" in line or "Error" in line] == []
+
+
+def test_a_request_for_a_whole_url_is_one_for_its_path_and_its_host(serve: Serve) -> None:
+    server = serve({"hello.py": "def handler(event, context): return event\n"})
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"GET http://ada:secret@shop.example:81/hello/a%20b?c=1 HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n")
+        event = json.loads(client.makefile("rb").read().partition(b"\r\n\r\n")[2])
+    assert (event["rawPath"], event["rawQueryString"], event["requestContext"]["domainName"]) == ("/hello/a b", "c=1", "shop.example")
+    assert event["headers"]["host"] == "shop.example:81"
