@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from microlam import __version__
-from microlam.errors import BrokenToml, FolderMissing, MicrolamError
+from microlam.errors import BrokenToml, FolderMissing, MicrolamError, SettingsError
 from microlam.settings import GROUPS, HOSTS, SWITCH, Setting, Settings, read_settings
 
 LOGS_SHOWN = 10         # invocations that `logs` begins with
@@ -71,6 +71,7 @@ def dev(chosen: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise FolderMissing(folder=folder)
     settings = settings_of(folder, vars(chosen))
+    check_start(settings)
     import asyncio
 
     from microlam import server
@@ -104,6 +105,13 @@ def settings_of(folder: Path, flags: Mapping[str, object]) -> Settings:
     if not isinstance(table, dict):
         raise BrokenToml(file=file, reason="microlam is not a table; write [microlam] above the server's settings")
     return read_settings(folder, flags=flags, variables=os.environ, toml=table)
+
+
+def check_start(settings: Settings) -> None:
+    """Raise SettingsError for what would keep a server from its work only later, or without a word."""
+    if settings.debug_port == settings.port:
+        raise SettingsError(reason=f"debug_port = {settings.debug_port}, from {settings.origins['debug_port']}, is the server's own port. "
+                                   "Choose another with --debug-port.")
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class FolderMissing(SettingsError):
 
 
 class PortTaken(SettingsError):
-    """Address {host}:{port} is already in use. Stop the program that uses it, or choose another with --port."""
+    """Address {host}:{port} is already in use. Stop the program that uses it, or choose another with {flag}."""
 
 
 class DataFolderHeld(SettingsError):

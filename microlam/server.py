@@ -52,7 +52,7 @@ async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, ur
     sockets = await asyncio.get_running_loop().create_server(server, sock=listening, backlog=1024)
     terminal.show_banner(
         lam.folder, url, lam.functions.all(), version=__version__, next_times=lam.schedules.next_times(), buckets=lam.buckets.places(),
-        warnings=lam.functions.warnings,
+        warnings=[*lam.functions.warnings, *_unknown_to_debug(lam)],
     )
     gc.freeze()     # what is there now stays: no collection need look at it again
     await stopping.wait()
@@ -63,6 +63,14 @@ async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, ur
     await lam.drain()       # on the connections that they have, handlers are still answered
     server.pre_shutdown()   # closes the idle ones
     await server.shutdown(REPLIES if not lam.invoker.unfinished() else 0.1)
+
+
+def _unknown_to_debug(lam: Microlam) -> list[str]:
+    """A warning where there is no function of the name that is to be debugged: there may be one later."""
+    name, known = lam.settings.debug_function, [function.name for function in lam.functions.all()]
+    if lam.settings.debug_port is None or name is None or name in known:
+        return []
+    return [f"--debug-function: there is no function {name} yet; there are: {', '.join(known) or 'none'}."]
 
 
 def _forget_credentials(lam: Microlam) -> None:
@@ -89,7 +97,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortTaken(host=host, port=port) from None
+            raise PortTaken(host=host, port=port, flag="--port") from None
         raise SettingsError(reason=f"Address {host}:{port} cannot be listened on: {error.strerror}. Choose others with --host and --port.") from None
     listening.setblocking(False)
     return listening

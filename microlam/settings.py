@@ -317,6 +317,10 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(reason=f"{given}, from {settings.origins[given]}, is one half of a pair: set {other} too.")
     if settings.read_only_token is not None and settings.admin_token is None:
         raise SettingsError(reason=f"read_only_token, from {settings.origins['read_only_token']}, needs --admin-token: without it everybody may change things.")
+    for name in ("debug_function", "wait"):
+        # In microlam.toml they may lie ready for the day that somebody gives the port.
+        if settings.debug_port is None and getattr(settings, name) and settings.origins[name] != TOML:
+            raise SettingsError(reason=f"{name}, from {settings.origins[name]}, does nothing without a port for the debugger: set --debug-port too.")
     may_start(settings.host, settings.admin_token, settings.access_key, settings.secret_key)
 
 

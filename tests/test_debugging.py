@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import WAIT, Serve, environment, until, write
 
 PRICE = """
@@ -204,6 +206,45 @@ def test_without_debugpy_it_says_what_to_install(tmp_path: Path) -> None:
     code = "import sys; sys.modules['debugpy'] = None; from microlam.cli import main; sys.exit(main(['dev', sys.argv[1], '--debug-port', '5678', '--port', '0']))"
     ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment(), timeout=WAIT)
     assert (ran.returncode, "pip install 'microlam[debug]'" in ran.stderr) == (1, True), ran.stderr
+
+
+def refused(folder: Path, *flags: str) -> str:
+    """What a server says that does not start."""
+    ran = subprocess.run([sys.executable, "-m", "microlam", "dev", str(folder), "--port", "0", *flags], capture_output=True, text=True, env=environment(), timeout=WAIT)
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran
+    return ran.stderr
+
+
+def test_a_port_that_is_taken_is_noticed_at_the_start(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused(tmp_path, "--debug-port", str(port))
+    assert said == f"microlam: Address 127.0.0.1:{port} is already in use. Stop the program that uses it, or choose another with --debug-port.\n"
+
+
+def test_the_servers_own_port_is_not_the_debuggers(tmp_path: Path) -> None:
+    port = str(free_port())
+    assert "the server's own port. Choose another with --debug-port" in refused(tmp_path, "--port", port, "--debug-port", port)
+
+
+def test_a_port_that_is_taken_later_is_told_where_a_debugger_would_attach(serve: Serve) -> None:
+    port = free_port()
+    server = serve({"price.py": PRICE}, "--debug-port", str(port))
+    with later() as pool, socket.create_server(("127.0.0.1", port)) as taken:
+        reply = pool.submit(server.client().invoke, FunctionName="price", Payload=b'{"count": 1}')
+        server.printed(f"price: a debugger may attach at 127.0.0.1:{port}, once nothing else uses that port$")
+        taken.close()
+        assert json.load(reply.result(WAIT)["Payload"])["price"] == 2
+
+
+@pytest.mark.parametrize(("flags", "setting"), [(["--debug-function", "hello"], "debug_function, from --debug-function"), (["--wait"], "wait, from --wait")])
+def test_what_does_nothing_without_a_port_is_refused(tmp_path: Path, flags: list[str], setting: str) -> None:
+    assert f"{setting}, does nothing without a port for the debugger: set --debug-port too" in refused(tmp_path, *flags)
+
+
+def test_a_function_that_is_not_there_yet_is_told(serve: Serve) -> None:
+    server = serve({"price.py": PRICE, "microlam.toml": "[microlam]\nwait = true\n"}, "--debug-port", str(free_port()), "--debug-function", "rpice")
+    server.printed("Warning: --debug-function: there is no function rpice yet; there are: price")
 
 
 def test_breakpoint_opens_pythons_own_debugger_in_the_servers_terminal(tmp_path: Path) -> None:
