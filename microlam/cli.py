@@ -17,6 +17,7 @@ from microlam.settings import GROUPS, HOSTS, SWITCH, Setting, Settings, read_set
 
 LOGS_SHOWN = 10         # invocations that `logs` begins with
 
+SERVERS = ("dev", "serve")
 GENERATE_EVENT = "generate-event"
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -35,11 +36,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"microlam: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        # `microlam list | head -1`: the reader has enough. What is buffered must go somewhere when the interpreter flushes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # `microlam list | head -1`: the reader has enough.
+        _let_output_go()
         return 0
+    except OSError as error:
+        if chosen.command in SERVERS:
+            raise
+        # What commands read they look after themselves: it is what they print that goes nowhere, on a full disk for instance.
+        _let_output_go()
+        print(f"microlam: The output cannot be written: {error.strerror or error}.", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _let_output_go() -> None:
+    """What is buffered must go somewhere when the interpreter flushes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def choose(arguments: Sequence[str]) -> argparse.Namespace:
@@ -53,7 +66,7 @@ def choose(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run the command that was chosen."""
-    if chosen.command in ("dev", "serve"):
+    if chosen.command in SERVERS:
         return dev(chosen)
     if chosen.command == GENERATE_EVENT:
         return generate_event(chosen)

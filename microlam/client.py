@@ -165,7 +165,7 @@ def _message(answer: Answer) -> str:
     if isinstance(value, dict):
         for name in ("message", "Message"):
             if isinstance(value.get(name), str):
-                return str(value[name])
+                return " ".join(value[name].split())        # AWS's may have several lines
     return ""
 
 

@@ -246,6 +246,21 @@ def test_what_invoke_cannot_do_it_says_in_a_line(server: Server, tmp_path: Path)
     broken.write_text("{,}")
     assert "broken.json is not JSON" in fails(on(server, "invoke", "hello", "-e", str(broken)))
     assert "standard input is not JSON" in fails(on(server, "invoke", "hello", "-e", "-", input=""))
+    assert "nesting depth (1001) exceeds the maximum" in fails(on(server, "invoke", "hello", "-e", "-", input="[" * 100_000 + "]" * 100_000))
+
+
+def test_a_number_of_many_digits_is_json_and_passed_on(server: Server) -> None:
+    ran = on(server, "invoke", "hello", "-e", "-", "--invocation-type", "DryRun", input='{"name": ' + "7" * 5000 + "}")
+    assert (ran.returncode, ran.stderr) == (0, "hello could be invoked; a dry run ends there.\n")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [("list",), ("compat",), ("generate-event", "s3", "put")])
+def test_output_that_nothing_takes_is_told_in_a_line(server: Server, arguments: tuple[str, ...], unbuffered: str) -> None:
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run([sys.executable, "-m", "microlam", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+                             env=environment(AWS_ENDPOINT_URL=server.url, PYTHONUNBUFFERED=unbuffered))
+    assert (ran.returncode, ran.stderr) == (1, "microlam: The output cannot be written: No space left on device.\n")
 
 
 # ---- list, logs, fire ------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def commands(record: Record, address: str) -> dict[str, str]:
 def _event(record: Record) -> Mapping[str, Any]:
     try:
         event = json.loads(record.event)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return event if isinstance(event, dict) else {}
 
