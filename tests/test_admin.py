@@ -397,7 +397,11 @@ async def test_an_alias_is_weighed_promoted_and_taken_back_by_its_history(place:
     alias = "/_microlam/functions/hello/aliases"
     for name in ("", "17", "a b"):
         assert repr(name) in (await place.post(alias, {"alias": name, "number": "1"}, 400))["message"]
+    for wish, words in (({"number": "9"}, "hello has no version 9; its versions are 1, 2."), ({"number": "1", "other": "x", "weight": "1"}, "no version x; "),
+                        ({}, "hello has no alias live; say which version it is to name.")):
+        assert words in (await place.post(alias, {"alias": "live", **wish}, 404))["message"]
     await place.post(alias, {"alias": "live", "number": "1"}, 200)
+    assert "hello has no version 9; its versions are 1, 2." in (await place.post(f"{alias}/live/weight", {"other": "9", "weight": "25"}, 404))["message"]
     assert await place.post(f"{alias}/live/weight", {"other": "2", "weight": "25"}, 200) == {"alias": "live", "number": "1", "other": "2", "weight": 0.25}
     [facts] = (await place.get("/_microlam/functions/hello/versions.json"))["aliases"]
     assert [(each["number"], each["configured"], each["observed"]) for each in facts["versions"]] == [("2", 0.25, None), ("1", 0.75, None)]

@@ -352,7 +352,9 @@ def test_a_canary_goes_from_its_first_version_to_its_rollback(serve: Serve) -> N
         assert ran.returncode == 0, ran.stderr
         return ran.stdout.strip()
 
+    assert "hello has no version 1; it has none yet. `microlam publish hello` makes one." in fails(on(server, "alias", "hello", "live", "--version", "1"))
     assert said("publish", "hello") == "hello: version 1"
+    assert "hello has no alias live; say which version it is to name: --version N." in fails(on(server, "alias", "hello", "live"))
     assert said("publish", "hello") == "hello: version 1, as before: nothing has changed since"
     assert said("alias", "hello", "live", "--version", "1") == "hello:live is version 1, new"
     server.write({"hello.py": HELLO + "    # better\n"})
@@ -367,7 +369,10 @@ def test_a_canary_goes_from_its_first_version_to_its_rollback(serve: Serve) -> N
     assert "nothing to go back to" in fails(on(server, "rollback", "hello", "live"))
     assert "no other to promote" in fails(on(server, "promote", "hello", "live"))
     assert "Cannot find alias" in fails(on(server, "promote", "hello", "none"))
-    assert "Function not found: " in fails(on(server, "alias", "hello", "live", "--version", "9"))
+    for version in ("9", "x"):
+        said_no = f"hello has no version {version}; its versions are 1, 2. `microlam publish hello` makes one."
+        assert said_no in fails(on(server, "alias", "hello", "live", "--version", version))
+    assert "hello has no version 7; " in fails(on(server, "alias", "hello", "live", "--weight", "7=0.1"))
     assert "as 2=0.1" in fails(on(server, "alias", "hello", "live", "--weight", "2"), status=2)
 
 

@@ -10,15 +10,17 @@ from microlam.admin.asking import Asked, Done, action, page
 from microlam.admin.facts import Facts
 from microlam.admin.finding import address_of, function_named
 from microlam.admin.forms import wish
-from microlam.errors import InvalidParameter
+from microlam.errors import FunctionNotFound, InvalidParameter, NotFound
 from microlam.model import LATEST, Alias
 from microlam.store import Series, Totals
 
 if TYPE_CHECKING:
     from microlam.app import Microlam
+    from microlam.functions import Function
     from microlam.functions.snapshot import Change
 
 OBSERVED_AT_MOST = timedelta(days=7)    # how far back the observed split goes, where the alias has not been changed for long
+_VERSIONS_TOLD = 10                     # of those there are, to who asks for one that there is not
 
 
 async def show(lam: Microlam, asked: Asked) -> Facts:
@@ -100,10 +102,16 @@ async def put_alias(lam: Microlam, asked: Asked) -> Done:
     weight = percent(str(wanted.get("weight", ""))) / 100 if other else 0.0
     before = next((alias for alias in lam.functions.aliases(function.arn) if alias.name == name), None)
     number = str(wanted.get("number") or (before.number if before else ""))
-    if before is None:
-        alias = await lam.functions.create_alias(function.arn, name, number, origin=asked.origin, other=other, weight=weight)
-    else:
-        alias = await lam.functions.update_alias(function.arn, name, {"number": number, "other": other, "weight": weight}, origin=asked.origin)
+    try:
+        if before is None:
+            alias = await lam.functions.create_alias(function.arn, name, number, origin=asked.origin, other=other, weight=weight)
+        else:
+            alias = await lam.functions.update_alias(function.arn, name, {"number": number, "other": other, "weight": weight}, origin=asked.origin)
+    except FunctionNotFound:        # AWS says of a version, too, that the function is not found
+        if not number:
+            how = ": --version N" if asked.origin == "cli" else ""
+            raise NotFound(reason=f"{function.name} has no alias {name}; say which version it is to name{how}.") from None
+        raise _no_version(lam, function, number, other) from None
     return Done(to=_to(lam, function.arn), words=f"{alias.name} is version {alias.number}.", facts=_moved(before, alias))
 
 
@@ -112,9 +120,21 @@ async def weigh(lam: Microlam, asked: Asked) -> Done:
     function = function_named(lam, asked.names["name"])
     alias = lam.functions.alias(function.arn, asked.names["alias"])
     changes = {"other": asked.field("other") or alias.other, "weight": percent(asked.field("weight")) / 100}
-    alias = await lam.functions.update_alias(function.arn, alias.name, changes, origin=asked.origin)
+    try:
+        alias = await lam.functions.update_alias(function.arn, alias.name, changes, origin=asked.origin)
+    except FunctionNotFound:
+        raise _no_version(lam, function, alias.number, str(changes["other"])) from None
     words = f"Version {alias.other} gets {100 * alias.weight:g} % of {alias.name}."
     return Done(to=_to(lam, function.arn), words=words, facts=_plain(alias))
+
+
+def _no_version(lam: Microlam, function: Function, *wanted: str | None) -> NotFound:
+    """Which of the wanted versions there is not, and which there are."""
+    known = [version.number for version in lam.functions.versions(function.arn)]
+    missing = next((number for number in wanted if number and number not in (LATEST, *known)), "")
+    newest = ", ".join([*(["…"] if len(known) > _VERSIONS_TOLD else []), *reversed(known[:_VERSIONS_TOLD])])
+    there_are = f"its versions are {newest}" if len(known) > 1 else f"its only version is {newest}" if known else "it has none yet"
+    return NotFound(reason=f"{function.name} has no version {missing[:40]}; {there_are}. `microlam publish {function.name}` makes one.")
 
 
 def percent(text: str) -> float:
