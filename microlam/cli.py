@@ -200,7 +200,8 @@ def _add_setting(group: argparse._ArgumentGroup, setting: Setting) -> None:
 
 
 def _add_invoke(commands: Commands) -> argparse.ArgumentParser:
-    more = "\nIts logs go to standard error. The exit status is 1 when it failed."
+    more = ("\nIts logs go to standard error. The exit status is 1 when it failed.\n"
+            "A server with --access-key and --secret-key asks for these, and not for its admin token: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
     parser = commands.add("invoke", "Invoke a function and print its reply", more=more, examples=(
         "microlam invoke hello",
         "microlam invoke hello -e events/hello.json",
@@ -315,6 +316,7 @@ def _add_fields(parser: argparse.ArgumentParser, build: Callable[..., object]) -
 def _add_endpoint(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the running server")
     group.add_argument("--endpoint-url", metavar="URL", help="its address (default: AWS_ENDPOINT_URL, else http://127.0.0.1:3000)")
+    group.add_argument("--admin-url", metavar="URL", help="its admin, where that is elsewhere than at /_microlam (default: MICROLAM_ADMIN_URL)")
     group.add_argument("--admin-token", metavar="TEXT", help="its admin token, where it asks for one (default: MICROLAM_ADMIN_TOKEN)")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from microlam import __version__
-from microlam.errors import CallFailed
+from microlam.errors import CallFailed, ServerAway
 from microlam.guard import is_loopback
 from microlam.model import DEFAULT_REGION
 
@@ -19,7 +20,12 @@ from microlam.model import DEFAULT_REGION
 INVOKE_DEADLINE = 930.0
 ADMIN_DEADLINE = 30.0
 
-NO_ROUTE = "Not Found"      # all that a server says where it has nothing; the admin has a sentence
+NO_ROUTE = "Not Found"      # all that a server says where it has nothing
+NO_PAGE = "There is nothing at "
+
+NO_FUNCTION = "Function not found: "
+# What the AWS API says to who is not known to it.
+NOT_SIGNED = ("MissingAuthenticationTokenException", "IncompleteSignatureException", "InvalidSignatureException", "UnrecognizedClientException")
 
 
 @dataclass(frozen=True)
@@ -32,15 +38,15 @@ class Answer:
 
 
 class Server:
-    """One running server."""
+    """One running server: its AWS API is at `endpoint`, its admin at `admin`, by default where a server of its own has it."""
 
-    def __init__(self, endpoint: str, *, admin_token: str | None = None) -> None:
+    def __init__(self, endpoint: str, *, admin: str | None = None, admin_token: str | None = None) -> None:
         self.endpoint = endpoint.rstrip("/")
+        self.admin = (admin or f"{self.endpoint}/_microlam").rstrip("/")
         self._admin_token = admin_token
-        host = _host_of(endpoint)
-        self._origin = "/".join(self.endpoint.split("/")[:3])
-        # A proxy for the world outside does not reach this machine's loopback.
-        self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_loopback(host) else []))
+        self._aws = _Door(self.endpoint, at=self.endpoint, flag="--endpoint-url", otherwise="the address of its AWS API: --endpoint-url {origin}/aws")
+        at, flag = (self.admin, "--admin-url") if admin else (self.endpoint, "--endpoint-url")
+        self._pages = _Door(self.admin, at=at, flag=flag, otherwise="its admin: --admin-url {origin}/admin")
 
     def invoke(self, name: str, payload: bytes, *, qualifier: str | None = None, invocation_type: str = "RequestResponse") -> Answer:
         """Invoke a function; raises CallFailed where AWS would answer with an error, not where the handler fails."""
@@ -48,7 +54,14 @@ class Server:
         if qualifier:
             path += "?" + urllib.parse.urlencode({"Qualifier": qualifier})
         headers = {"X-Amz-Invocation-Type": invocation_type, "X-Amz-Log-Type": "Tail", "Content-Type": "application/json"}
-        return self._send("POST", path, payload, self._signed("POST", path, headers, payload), INVOKE_DEADLINE)
+        answer = self._aws.ask("POST", path, payload, self._signed("POST", path, headers, payload), INVOKE_DEADLINE)
+        code = _code(answer)
+        if code in NOT_SIGNED:
+            raise CallFailed(reason=f"{code}: {_sentence(_message(answer))} Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the server's --access-key "
+                                    "and --secret-key.")
+        if answer.status < 400 and "x-amzn-requestid" not in answer.headers:
+            raise self._aws.not_microlam("")
+        return self._aws.done(answer)
 
     def functions(self) -> list[dict[str, object]]:
         """Every function with what leads to it."""
@@ -93,13 +106,15 @@ class Server:
         headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": f"microlam/{__version__}"}
         if self._admin_token:
             headers["Authorization"] = f"Bearer {self._admin_token}"
-        answer = self._send(method, "/_microlam/" + path, body, headers, ADMIN_DEADLINE)
+        answer = self._pages.ask(method, "/" + path, body, headers, ADMIN_DEADLINE)
+        if _code(answer):       # it is the AWS API that answers
+            raise self._pages.nobody_there()
         try:
-            value = json.loads(answer.body)
+            value = json.loads(self._pages.done(answer).body)
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise CallFailed(reason=f"What answers at {self.endpoint} is not a microlam server. Name one with --endpoint-url.")
+            raise self._pages.not_microlam("")
         return value
 
     def _signed(self, method: str, path: str, headers: dict[str, str], payload: bytes) -> Mapping[str, str]:
@@ -110,50 +125,80 @@ class Server:
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
         return sign(method, self.endpoint + path, headers, payload, access_key=access_key, secret_key=secret_key, region=region, service="lambda")
 
-    def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float) -> Answer:
-        """The server's answer; raises CallFailed where it is an error."""
-        answer = self._ask(method, path, body, headers, deadline)
-        if answer.status < 400:
-            return answer
-        code, message = answer.headers.get("x-amzn-errortype", "").partition(":")[0], _message(answer)
-        if answer.status == 404 and not code and message in ("", NO_ROUTE):
-            raise CallFailed(reason=f"There is no microlam server at {self.endpoint}. Name one by its address alone, such as --endpoint-url {self._origin}")
-        raise CallFailed(reason=": ".join(filter(None, [code, message or f"the server answered {answer.status} {_phrase(answer.status)}".rstrip()])))
 
-    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float) -> Answer:
+class _Door:
+    """One address of a server; who reads of it knows it as `at`, given by `flag`, and `otherwise` is where it may be in an application."""
+
+    def __init__(self, url: str, *, at: str, flag: str, otherwise: str) -> None:
+        self._url, self._at, self._flag = url, at, flag
+        self._origin = "/".join(at.split("/")[:3])
+        self._otherwise = otherwise.format(origin=self._origin)
+        # A proxy for the world outside does not reach this machine's loopback.
+        self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_loopback(_host_of(at, flag)) else []))
+
+    def ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float) -> Answer:
+        """What answers there, whatever it says; raises ServerAway where nothing does."""
         try:
-            request = urllib.request.Request(self.endpoint + path, body, dict(headers), method=method)
+            request = urllib.request.Request(self._url + path, body, dict(headers), method=method)
             with self._opener.open(request, timeout=deadline) as reply:
                 return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.read())
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, {name.lower(): value for name, value in error.headers.items()}, error.read())
         except TimeoutError:
-            raise CallFailed(reason=f"The server at {self.endpoint} did not answer within {deadline:.0f} seconds.") from None
+            raise ServerAway(reason=f"The server at {self._at} did not answer within {deadline:.0f} seconds.") from None
         except ValueError as error:             # a token or key that no header can hold
             raise CallFailed(reason=f"The request cannot be sent: {error}.") from None
         except (OSError, http.client.HTTPException) as error:
-            remedy = "Start one with `microlam dev FOLDER`, or name another with --endpoint-url."
-            raise CallFailed(reason=f"No microlam server answers at {self.endpoint} ({_why(error)}). {remedy}") from None
+            remedy = f"Start one with `microlam dev FOLDER`, or name another with {self._flag}."
+            raise ServerAway(reason=f"No microlam server answers at {self._at} ({_why(error)}). {remedy}") from None
+
+    def done(self, answer: Answer) -> Answer:
+        """The same answer; raises CallFailed where it is an error."""
+        if answer.status < 400:
+            return answer
+        code, message = _code(answer), _message(answer)
+        if answer.status == 404 and not code and (message in ("", NO_ROUTE) or message.startswith(NO_PAGE)):
+            raise self.nobody_there()
+        if not code and not message:
+            raise self.not_microlam(f" ({answer.status} {http.client.responses.get(answer.status, '')}".rstrip() + ")")
+        if message.startswith(NO_FUNCTION):
+            message = f"{_sentence(message)} {_known_functions(message)}"
+        kind = ServerAway if answer.status == 503 and not code else CallFailed      # one that stops
+        raise kind(reason=": ".join(filter(None, [code, message])))
+
+    def nobody_there(self) -> CallFailed:
+        """What is to be said where something answers, but has no such face."""
+        alone = f"Name one by its address alone, such as --endpoint-url {self._origin}, or where" if self._at != self._origin else "Where"
+        return CallFailed(reason=f"There is no microlam server at {self._at}. {alone} it is part of an application, {self._otherwise}")
+
+    def not_microlam(self, answered: str) -> CallFailed:
+        """What is to be said where something else answers."""
+        return CallFailed(reason=f"What answers at {self._at} is not a microlam server{answered}. Name one with {self._flag}.")
 
 
 def _quoted(name: str) -> str:
     return urllib.parse.quote(name, safe="")
 
 
-def _host_of(endpoint: str) -> str:
+def _host_of(endpoint: str, flag: str) -> str:
     try:
         parts = urllib.parse.urlsplit(endpoint)
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return parts.hostname
     except ValueError:
         pass
-    raise CallFailed(reason=f"{endpoint} is not the address of a server. Give one such as --endpoint-url http://127.0.0.1:3000.")
+    raise CallFailed(reason=f"{endpoint} is not the address of a server. Give one such as {flag} http://127.0.0.1:3000.")
 
 
 def _why(error: Exception) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
+
+
+def _code(answer: Answer) -> str:
+    """The code of the AWS API's error; the admin has none."""
+    return answer.headers.get("x-amzn-errortype", "").partition(":")[0]
 
 
 def _message(answer: Answer) -> str:
@@ -169,8 +214,14 @@ def _message(answer: Answer) -> str:
     return ""
 
 
-def _phrase(status: int) -> str:
-    return http.client.responses.get(status, "")
+def _sentence(text: str) -> str:
+    return text.rstrip(".") + "."
+
+
+def _known_functions(message: str) -> str:
+    """Where one sees which functions there are, or versions and aliases, where it is one of these that there is not."""
+    qualified = re.fullmatch(r".*:function:[^:]+:(?!\$LATEST)[^:]+", message)
+    return "`microlam list` shows the functions" + (", their pages in the admin their versions and aliases." if qualified else ".")
 
 
 def _objects(page: Mapping[str, object], name: str) -> list[dict[str, object]]:

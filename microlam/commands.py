@@ -26,7 +26,8 @@ Attempt = tuple[str, int]
 def server_of(chosen: Namespace) -> Server:
     """The server that the flags or the environment name."""
     endpoint = chosen.endpoint_url or os.environ.get("AWS_ENDPOINT_URL") or "http://127.0.0.1:3000"
-    return Server(endpoint, admin_token=chosen.admin_token or os.environ.get("MICROLAM_ADMIN_TOKEN"))
+    admin = chosen.admin_url or os.environ.get("MICROLAM_ADMIN_URL")
+    return Server(endpoint, admin=admin, admin_token=chosen.admin_token or os.environ.get("MICROLAM_ADMIN_TOKEN"))
 
 
 # ---- invoke ----------------------------------------------------------------------------------------------------------

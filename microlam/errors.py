@@ -19,6 +19,7 @@
     ├── Refused                a request the guard turns away
     │   └── TokenNeeded · WrongToken · ReadOnly
     └── CallFailed             a running server did not do what the command line asked of it
+        └── ServerAway         none answers, or one that is just stopping
 
 A handler's own failure is never one of these: it is an Outcome.
 """
@@ -212,4 +213,8 @@ class ReadOnly(Refused):
 
 
 class CallFailed(MicrolamError):
+    """{reason}"""
+
+
+class ServerAway(CallFailed):
     """{reason}"""

@@ -1,17 +1,23 @@
 """The command line as its users have it: real processes, their output, and their exit status."""
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from microlam import setup
 from tests.conftest import Serve, Server, environment, until, write
 from tests.lambdas import running
 
@@ -233,8 +239,11 @@ def test_invoke_signs_with_the_environments_keys(serve: Serve) -> None:
     server = serve({"hello.py": HELLO}, "--host", "0.0.0.0", "--admin-token", "t0ken", "--access-key", "KEY", "--secret-key", "secret")
     keys = {"AWS_ENDPOINT_URL": server.url, "AWS_ACCESS_KEY_ID": "KEY"}
     assert run("invoke", "hello", **keys, AWS_SECRET_ACCESS_KEY="secret").returncode == 0
-    fails(run("invoke", "hello", **keys, AWS_SECRET_ACCESS_KEY="wrong"))
-    assert "token" in fails(run("list", **keys))
+    for refused in (run("invoke", "hello", **keys, AWS_SECRET_ACCESS_KEY="wrong"), run("invoke", "hello", "--admin-token", "t0ken", AWS_ENDPOINT_URL=server.url)):
+        assert "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the server's --access-key and --secret-key." in fails(refused)
+    assert "AWS_SECRET_ACCESS_KEY" in run("invoke", "--help").stdout
+    assert "asks for its token" in fails(run("list", **keys))
+    assert "not the token this server was started with" in fails(run("list", "--admin-token", "other", **keys))
     assert "hello" in run("list", "--admin-token", "t0ken", **keys).stdout
     assert "hello" in run("list", MICROLAM_ADMIN_TOKEN="t0ken", **keys).stdout
 
@@ -333,7 +342,70 @@ def test_an_address_that_is_none(url: str) -> None:
 def test_an_address_with_too_much_behind_it(server: Server, arguments: tuple[str, ...]) -> None:
     said = fails(run(*arguments, "--endpoint-url", f"{server.url}/foo"))
     assert f"There is no microlam server at {server.url}/foo" in said
-    assert f"--endpoint-url {server.url}\n" in said
+    assert f"by its address alone, such as --endpoint-url {server.url}, or where " in said
+
+
+async def test_within_an_application_the_command_line_is_told_where_the_admin_is(tmp_path: Path) -> None:
+    write(tmp_path, {"functions/hello.py": HELLO})
+    app = web.Application()
+    setup(app, tmp_path / "functions", prefix="/fn", aws="/aws", admin="/admin", data=tmp_path / "data")
+    async with TestServer(app) as server:
+        url = str(server.make_url("")).rstrip("/")
+
+        async def told(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+            return await asyncio.to_thread(run, *arguments, **variables)
+
+        assert "ANY /hello" in (await told("list", "--admin-url", f"{url}/admin")).stdout
+        variables = {"AWS_ENDPOINT_URL": f"{url}/aws", "MICROLAM_ADMIN_URL": f"{url}/admin/"}
+        assert (await told("publish", "hello", **variables)).stdout == "hello: version 1\n"
+        assert (await told("invoke", "hello:1", **variables)).stdout == '{"hello": null}\n'
+        for at in ("", "/fn", "/aws", "/admin"):
+            said = fails(await told("list", "--endpoint-url", url + at))
+            assert f"There is no microlam server at {url}{at}. " in said
+            assert said.endswith(f"here it is part of an application, its admin: --admin-url {url}/admin\n")
+            assert (f"--endpoint-url {url}," in said) == bool(at)
+            if at != "/aws":
+                said = fails(await told("invoke", "hello", "--endpoint-url", url + at))
+                assert said.endswith(f"the address of its AWS API: --endpoint-url {url}/aws\n")
+
+
+@pytest.mark.parametrize("arguments", [("invoke", "hello"), ("fire", "hello"), ("publish", "hello"), ("list",), ("logs", "hello")])
+def test_a_server_that_is_something_else(arguments: tuple[str, ...]) -> None:
+    class Else(BaseHTTPRequestHandler):
+        def log_message(self, *what: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Else) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{other.server_port}"
+        said = fails(run(*arguments, "--endpoint-url", url))
+        other.shutdown()
+    assert said == f"microlam: What answers at {url} is not a microlam server (501 Not Implemented). Name one with --endpoint-url.\n"
+
+
+def test_a_page_is_no_reply_of_a_function() -> None:
+    class Page(BaseHTTPRequestHandler):
+        def log_message(self, *what: object) -> None: ...
+
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        said = fails(run("invoke", "hello", "--endpoint-url", f"http://127.0.0.1:{other.server_port}"))
+        other.shutdown()
+    assert "is not a microlam server." in said
+
+
+@pytest.mark.parametrize("arguments", [("invoke", "nope"), ("fire", "nope"), ("publish", "nope"), ("alias", "nope", "live", "--version", "1")])
+def test_of_a_function_that_is_not_there_it_is_said_where_one_sees_them(server: Server, arguments: tuple[str, ...]) -> None:
+    said = fails(on(server, *arguments))
+    assert "Function not found: " in said
+    assert said.removesuffix(". `microlam list` shows the functions.\n").endswith(("nope", "nope:$LATEST"))
+
+
+def test_of_a_version_that_is_not_there_too(server: Server) -> None:
+    assert "hello:9. `microlam list` shows the functions, their pages in the admin" in fails(on(server, "invoke", "hello", "--qualifier", "9"))
 
 
 def test_a_reader_that_has_enough_is_no_error(server: Server) -> None:

@@ -36,7 +36,7 @@ from microlam.admin.forms import read_form
 from microlam.admin.live import Tail
 from microlam.admin.pages import error_page, page
 from microlam.admin.permission import COOKIE, THEME, Permission, Tokens, csrf_token, needs_csrf
-from microlam.errors import MicrolamError, NotFound, ReadOnly, Refused, TokenNeeded
+from microlam.errors import MicrolamError, NotFound, ReadOnly, Refused, TokenNeeded, WrongToken
 from microlam.guard import Guard
 from microlam.model import Invocation, Outcome
 
@@ -107,7 +107,9 @@ class Admin:
             return self._nothing_there(request, found)
         permission = self._permission(request)
         if permission < found.route.needs:
-            raise ReadOnly() if permission is Permission.LOOK else TokenNeeded()
+            if permission is Permission.LOOK:
+                raise ReadOnly()
+            raise WrongToken() if "Authorization" in request.headers else TokenNeeded()
         asked = Asked(request=request, path=path, names={name: unquote(text) for name, text in found.names.items()}, query=request.query,
                       permission=permission, tokens=self._tokens, tail=self.tail)
         if request.method == "POST":
