@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from microlam import __version__
-from microlam.errors import BrokenToml, FolderMissing, MicrolamError, SettingsError
+from microlam.errors import BrokenToml, FolderIsFile, FolderMissing, MicrolamError, SettingsError
 from microlam.settings import GROUPS, HOSTS, SWITCH, Setting, Settings, read_settings
 
 LOGS_SHOWN = 10         # invocations that `logs` begins with
@@ -81,6 +82,8 @@ def run(chosen: argparse.Namespace) -> int:
 def dev(chosen: argparse.Namespace) -> int:
     """Serve a folder until a signal ends it."""
     folder: Path = chosen.folder
+    if folder.is_file():
+        raise FolderIsFile(file=folder, folder=folder.parent)
     if not folder.is_dir():
         raise FolderMissing(folder=folder)
     settings = settings_of(folder, vars(chosen))
@@ -125,6 +128,14 @@ def check_start(settings: Settings) -> None:
     if settings.debug_port == settings.port:
         raise SettingsError(reason=f"debug_port = {settings.debug_port}, from {settings.origins['debug_port']}, is the server's own port. "
                                    "Choose another with --debug-port.")
+    for name in ("data", "buckets", "requirements"):
+        place: Path | None = getattr(settings, name)
+        there = next((each for each in (place, *place.parents) if os.path.exists(each)), None) if place is not None else None
+        if there is not None and not there.is_dir():
+            raise SettingsError(reason=f"{name} = {place}, from {settings.origins[name]}, cannot be used: {there} is a file, and no folder. "
+                                       f"Name another with --{name}.")
+    if settings.buckets is not None and not settings.buckets.is_dir():
+        raise SettingsError(reason=f"There is no folder {settings.buckets}. Create it, or name another with --buckets.")
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------
@@ -139,6 +150,20 @@ def generate_event(chosen: argparse.Namespace) -> int:
 
 
 # ---- the parser ------------------------------------------------------------------------------------------------------
+
+class Parser(argparse.ArgumentParser):
+    """Says of a flag that it does not know which one may be meant, and how the command is used that has it."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # argparse's own signature has several forms
+        """As argparse, but each command refuses by itself what it does not know."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            from difflib import get_close_matches
+            flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+            near = [match for flag in flags for match in get_close_matches(flag, list(self._option_string_actions), 1)]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}" + (f". Did you mean {near[0]}?" if near else ""))
+        return known, unknown
+
 
 class Commands:
     """The commands of a parser, added one by one."""
@@ -156,7 +181,7 @@ class Commands:
 
 def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
     """Every command with its flags; the many kinds of events only where one is asked for: to build them takes longer than all else."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="microlam", description="AWS Lambda on your own machine: serve a folder of functions, and work with it.",
         epilog="Begin with `microlam dev FOLDER`; `microlam COMMAND --help` tells more about a command.",
     )

@@ -2,7 +2,7 @@
 
     MicrolamError
     ├── SettingsError          a setting, a file or a folder the server cannot start with
-    │   ├── FolderMissing · PortTaken · DataFolderHeld · DataFolderNewer · BrokenToml · UnsafeAddress
+    │   ├── FolderMissing · FolderIsFile · PortTaken · DataFolderHeld · DataFolderNewer · BrokenToml · UnsafeAddress
     ├── BadRequest
     │   ├── InvalidParameter · InvalidRequestContent · RequestTooLarge · MalformedPolicy
     │   └── BadArchive         a zip that is none, is too large, or would write elsewhere
@@ -46,6 +46,10 @@ class SettingsError(MicrolamError):
 
 class FolderMissing(SettingsError):
     """There is no folder {folder}. Create it, or name the folder that holds your functions."""
+
+
+class FolderIsFile(SettingsError):
+    """{file} is a file. Name the folder that it is in: {folder}"""
 
 
 class PortTaken(SettingsError):

@@ -81,7 +81,7 @@ def _read_hosts(value: object) -> tuple[str, ...]:
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         raise ValueError(value)
     hosts = tuple(part.strip() for item in items for part in item.split(",") if part.strip())
-    if None in map(allowed_name, hosts):
+    if None in map(allowed_name, hosts) or not all(item.strip(", ") for item in items):
         raise ValueError(value)
     return hosts
 
@@ -91,9 +91,9 @@ COUNT = whole(1)
 REGION = text("an AWS region", r"(eusc-)?[a-z]{2}(-[a-z]+)+-[0-9]", "REGION")
 SWITCH = Kind(must="true or false", read=_read_switch, metavar="")
 PATH = Kind(must="a path", read=_read_path, metavar="PATH")
-HOSTS = Kind(must="a list of host names or addresses, without wildcards (in a variable: with commas between)", read=_read_hosts, metavar="NAME")
+HOSTS = Kind(must="a list of host names or addresses, none empty, without wildcards (in a variable: with commas between)", read=_read_hosts, metavar="NAME")
 EXECUTOR = text("processes or inprocess", "processes|inprocess", "NAME")
-SECRET = text("text without spaces, not empty", r"[\x21-\x7e]+", "TEXT")
+SECRET = text("ASCII text without spaces, not empty", r"[\x21-\x7e]+", "TEXT")
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def _checked(setting: Setting, value: object, origin: str) -> Value:
         return setting.kind.read(value)
     except (ValueError, KeyError, OverflowError):
         shown = "(not shown)" if setting.secret else repr(value)
-        such = f", such as {setting.default}" if setting.default not in (None, ()) else ""
+        such = f", such as {setting.default}" if setting.default not in (None, ()) and setting.kind not in (SWITCH, EXECUTOR) else ""
         raise SettingsError(reason=f"{setting.name} = {shown}, from {origin}, cannot be used: it must be {setting.kind.must}{such}.") from None
 
 
@@ -317,6 +317,9 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(reason=f"{given}, from {settings.origins[given]}, is one half of a pair: set {other} too.")
     if settings.read_only_token is not None and settings.admin_token is None:
         raise SettingsError(reason=f"read_only_token, from {settings.origins['read_only_token']}, needs --admin-token: without it everybody may change things.")
+    if settings.read_only_token is not None and settings.read_only_token == settings.admin_token:
+        origin = settings.origins["read_only_token"]
+        raise SettingsError(reason=f"read_only_token, from {origin}, is the admin token too, which may change things. Choose another.")
     for name in ("debug_function", "wait"):
         # In microlam.toml they may lie ready for the day that somebody gives the port.
         if settings.debug_port is None and getattr(settings, name) and settings.origins[name] != TOML:

@@ -102,6 +102,16 @@ def test_what_is_not_understood_is_a_usage_error(arguments: tuple[str, ...]) -> 
     assert "usage: microlam" in fails(run(*arguments), 2)
 
 
+@pytest.mark.parametrize(("arguments", "command", "meant"), [
+    (("dev", ".", "--prot", "1"), "dev", "--port"), (("invoke", "x", "--endpont-url=y"), "invoke", "--endpoint-url"),
+    (("generate-event", "s3", "put", "--buket", "x"), "generate-event s3 put", "--bucket"),
+])
+def test_a_flag_with_a_slip_in_it_is_told_with_the_one_that_may_be_meant(arguments: tuple[str, ...], command: str, meant: str) -> None:
+    said = fails(run(*arguments), 2)
+    assert f"usage: microlam {command} [-h]" in said
+    assert said.endswith(f". Did you mean {meant}?\n")
+
+
 @pytest.mark.parametrize("arguments", [
     ("dev",), ("serve",), ("invoke",), ("logs",), ("fire",), ("publish",), ("alias", "hello"), ("promote", "hello"), ("rollback", "hello"),
 ])
@@ -125,6 +135,26 @@ def test_help_and_small_commands_load_no_server() -> None:
 
 def test_a_missing_folder(tmp_path: Path) -> None:
     assert f"There is no folder {tmp_path / 'gone'}" in fails(run("dev", str(tmp_path / "gone")))
+
+
+def test_a_file_for_a_folder(tmp_path: Path) -> None:
+    write(tmp_path, {"functions/hello.py": HELLO})
+    file = tmp_path / "functions" / "hello.py"
+    assert fails(run("dev", str(file))) == f"microlam: {file} is a file. Name the folder that it is in: {file.parent}\n"
+
+
+@pytest.mark.parametrize("flag", ["--data", "--buckets", "--requirements"])
+def test_a_file_where_a_setting_names_a_folder(tmp_path: Path, flag: str) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "below"):
+        said = fails(run("dev", str(tmp_path), flag, str(place)))
+        assert said == f"microlam: {flag[2:]} = {place}, from {flag}, cannot be used: {file} is a file, and no folder. Name another with {flag}.\n"
+
+
+def test_a_folder_of_buckets_must_be_there(tmp_path: Path) -> None:
+    said = fails(run("dev", str(tmp_path), "--buckets", str(tmp_path / "gone")))
+    assert said == f"microlam: There is no folder {tmp_path / 'gone'}. Create it, or name another with --buckets.\n"
 
 
 @pytest.mark.parametrize(("toml", "words"), [

@@ -108,6 +108,14 @@ def test_durations_are_floats_wherever_they_come_from() -> None:
     ({"toml": {"host": "a b"}}, ["host", "an address"]),
     ({"toml": {"prot": 1}}, [TOML, "prot", "Did you mean port?"]),
     ({"toml": {"zzz": 1}}, ["zzz", "There are: host, port"]),
+    ({"flags": {"allowed_host": [""]}}, ["--allowed-host", "''", "none empty"]),
+    ({"variables": {"MICROLAM_ALLOWED_HOST": ","}}, ["MICROLAM_ALLOWED_HOST", "none empty"]),
+    ({"variables": {"MICROLAM_POLL": "maybe"}}, ["it must be true or false."]),
+    ({"flags": {"executor": "foo"}}, ["executor = 'foo'", "it must be processes or inprocess."]),
+    ({"flags": {"admin_token": "é"}}, ["--admin-token", "ASCII text without spaces"]),
+    ({"flags": {"admin_token": "x", "read_only_token": "x"}}, ["read_only_token", "--read-only-token", "the admin token too"]),
+    ({"flags": {"debug_function": "hello"}}, ["--debug-function", "--debug-port"]),
+    ({"variables": {"MICROLAM_WAIT": "1"}}, ["wait, from MICROLAM_WAIT", "--debug-port"]),
     ({"flags": {"access_key": "K"}}, ["access_key", "--access-key", "--secret-key"]),
 ])
 def test_a_value_that_cannot_be_used_is_refused_by_name_origin_and_remedy(said: Any, words: list[str]) -> None:
@@ -115,6 +123,10 @@ def test_a_value_that_cannot_be_used_is_refused_by_name_origin_and_remedy(said: 
         read(**said)
     assert [word for word in words if word not in str(refused.value)] == []
     assert "\n" not in str(refused.value)
+
+
+def test_what_is_for_debugging_may_lie_ready_in_microlam_toml() -> None:
+    assert read(toml={"wait": True, "debug_function": "hello"}).wait
 
 
 def test_a_secret_is_never_shown() -> None:

@@ -310,7 +310,7 @@ def _hold(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise SettingsError(reason=f"The data folder {folder} cannot be used: {error.strerror}") from error
+        raise SettingsError(reason=f"The data folder {folder} cannot be used: {error.strerror}. Choose another with --data.") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
