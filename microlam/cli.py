@@ -247,7 +247,7 @@ def _add_logs(commands: Commands) -> argparse.ArgumentParser:
         "microlam logs hello --tail",
     ))
     parser.add_argument("name", type=_name, metavar="NAME", help="the function's name")
-    parser.add_argument("--tail", action="store_true", help="go on printing as it logs, until Ctrl-C")
+    parser.add_argument("--tail", action="store_true", help="go on printing as it logs, until Ctrl-C, also when the server is started again")
     parser.add_argument("--last", type=_count, default=LOGS_SHOWN, metavar="N", help=f"how many invocations to begin with (default {LOGS_SHOWN})")
     return parser
 

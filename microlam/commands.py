@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from microlam.client import Server
-from microlam.errors import CallFailed
+from microlam.errors import CallFailed, ServerAway
 
 POLL = 0.5              # seconds between two looks of `logs --tail`
 
@@ -74,13 +74,19 @@ def logs(chosen: Namespace) -> int:
     tail = Tail(server, chosen.name)
     if not tail.begin(chosen.last) and not any(function["name"] == chosen.name for function in server.functions()):
         raise CallFailed(reason=f"There is no function {chosen.name}, and no invocation of it on record. `microlam list` shows the functions.")
-    interrupted = _hear_ctrl_c() if chosen.tail else []
+    interrupted, away = _hear_ctrl_c() if chosen.tail else [], False
     while chosen.tail:
         sys.stdout.flush()
         if interrupted:
             raise KeyboardInterrupt
         time.sleep(POLL)
-        tail.follow()
+        try:
+            tail.follow()
+            away = False
+        except ServerAway:      # `microlam dev` is often started again
+            if not away:
+                print(f"microlam: The server at {server.endpoint} does not answer; waiting for it.", file=sys.stderr)
+            away = True
     return 0
 
 
@@ -118,8 +124,7 @@ class Tail:
 
     def follow(self) -> None:
         """Print those that ended since."""
-        unfinished, self._unfinished = self._unfinished, set()
-        self._take([self._server.invocation(*attempt) for attempt in sorted(unfinished, reverse=True)])
+        self._take([self._server.invocation(*attempt) for attempt in sorted(self._unfinished, reverse=True)])
         fresh: list[Record] = []
         for page in self._server.invocations(self._function):
             new = [record for record in page if _attempt(record) not in self._printed | self._unfinished and str(record["queued_at"]) > self._older_than]
@@ -133,8 +138,10 @@ class Tail:
             if record["status"] in ("pending", "running"):
                 self._unfinished.add(_attempt(record))
             else:
-                self._printed.add(_attempt(record))
+                # Where the server goes away here, this one is printed when it is back.
                 self._print(record if "logs" in record else self._server.invocation(*_attempt(record)))
+                self._printed.add(_attempt(record))
+                self._unfinished.discard(_attempt(record))
 
     def _print(self, record: Record) -> None:
         if record["logs"]:
@@ -172,6 +179,8 @@ def _ways(function: Record) -> list[str]:
 
 
 def _way(trigger: Record) -> str:
+    if not trigger["enabled"]:
+        return f"{trigger['summary']}   paused"
     if trigger.get("next"):
         return f"{trigger['summary']}   next {trigger['next']}"
     if trigger.get("folder"):

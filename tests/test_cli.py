@@ -53,6 +53,13 @@ def on(server: Server, *arguments: str, input: str | None = None) -> subprocess.
     return run(*arguments, input=input, AWS_ENDPOINT_URL=server.url)
 
 
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        port: int = trial.getsockname()[1]
+        return port
+
+
 def fails(ran: subprocess.CompletedProcess[str], status: int = 1) -> str:
     """What a command said that failed: one line, and no traceback."""
     assert ran.returncode == status, ran
@@ -340,6 +347,40 @@ def test_logs_follows_with_tail_until_it_is_interrupted(serve: Serve) -> None:
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "")
     assert sum(line.startswith("greeting") for line in tail.lines) == 2
+
+
+def test_logs_goes_on_when_the_server_is_started_again(serve: Serve) -> None:
+    at = ("--port", str(free_port()))
+    server = serve({"hello.py": HELLO}, *at)
+    on(server, "invoke", "hello", "-e", "-", input='{"name": "early"}')
+    command = [sys.executable, "-m", "microlam", "logs", "hello", "--tail", "--endpoint-url", server.url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    assert process.stdout
+    assert process.stderr
+    while process.stdout.readline() != "greeting early\n":
+        assert process.poll() is None
+    for turn in ("once", "twice"):
+        server.stop(signal.SIGKILL)
+        assert process.stderr.readline() == f"microlam: The server at {server.url} does not answer; waiting for it.\n"
+        server = serve({}, *at)
+        server.request("POST", "/2015-03-31/functions/hello/invocations", json.dumps({"name": turn}).encode())
+        while (line := process.stdout.readline()) != f"greeting {turn}\n":
+            assert not line.startswith("greeting")
+            assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
+
+
+def test_list_shows_what_is_paused(serve: Serve) -> None:
+    server = serve({"hello.py": HELLO, "nightly.py": NIGHTLY})
+    [first, _] = server.get("/_microlam/triggers.json").json()["schedules"]
+    server.request("POST", f"/_microlam/triggers/{first['id']}/pause")
+    server.request("POST", "/_microlam/functions/hello/pause")
+    shown = [re.split("  +", line.strip())[-2:] for line in on(server, "list").stdout.splitlines()]
+    assert [first["summary"], "paused"] in shown
+    assert ["ANY /hello", "paused"] in shown
+    assert sum(last.startswith("next ") for _, last in shown) == 1
 
 
 def test_fire_fires_one_schedule_as_of_a_time(server: Server) -> None:
