@@ -390,6 +390,21 @@ async def test_a_trigger_makes_up_the_event_it_would_bring(place: Place) -> None
 
 # ---- versions, history, code -----------------------------------------------------------------------------------------
 
+async def test_an_event_is_not_sent_to_a_version_that_is_not_there(place: Place) -> None:
+    await place.add(hello="def handler(event, context): return 1")
+    published = await place.post("/_microlam/functions/hello/publish", status=200)
+    assert published["version"] == "1"
+    words = "hello has no version or alias 9; there are: $LATEST, 1."
+    tried = "/_microlam/functions/hello/test"
+    assert (await place.post(tried, {"event": "{}", "target": "9"}, 404))["message"] == words
+    for target in ("", "1", "$LATEST"):
+        id = (await place.post(tried, {"event": "{}", "target": target}))["id"]
+        assert (await place.get(f"/_microlam/invocations/{id}.json"))["status"] == "succeeded"
+    for action, form in (("replay", {"target": "9"}), ("compare", {"one": "1", "other": "9"})):
+        assert (await place.post(f"/_microlam/invocations/{id}/{action}", form, 404))["message"] == words
+    assert len((await place.get("/_microlam/invocations.json"))["invocations"]) == 3
+
+
 async def test_an_alias_is_weighed_promoted_and_taken_back_by_its_history(place: Place) -> None:
     for number in (1, 2):
         await place.add(hello=f"def handler(event, context): return {number}")

@@ -496,7 +496,8 @@ def test_a_canary_goes_from_its_first_version_to_its_rollback(serve: Serve) -> N
         return ran.stdout.strip()
 
     assert "hello has no version 1; it has none yet. `microlam publish hello` makes one." in fails(on(server, "alias", "hello", "live", "--version", "1"))
-    assert said("publish", "hello") == "hello: version 1"
+    assert "The description has 257 characters; it may have 256." in fails(on(server, "publish", "hello", "--description", "x" * 257))
+    assert said("publish", "hello", "--description", "x" * 256) == "hello: version 1"
     assert "hello has no alias live; say which version it is to name: --version N." in fails(on(server, "alias", "hello", "live"))
     assert said("publish", "hello") == "hello: version 1, as before: nothing has changed since"
     assert said("alias", "hello", "live", "--version", "1") == "hello:live is version 1, new"

@@ -37,6 +37,9 @@ def test_a_request() -> None:
     model = APIGatewayProxyEventV2Model.model_validate(event)
     assert (model.routeKey, model.rawPath, model.body, model.pathParameters, model.queryStringParameters) == \
         ("ANY /orders/{id}", "/orders/7", "{}", {"id": "7"}, {"a": "1"})
+    assert "FOO is not the method of a request; use one of GET, HEAD," in refused("apigateway", "http-api-proxy", "--method", "foo")
+    assert "ANY is not the method" in refused("apigateway", "http-api-proxy", "--method", "ANY")
+    assert "The path 'nope' does not begin with a slash; write /nope" in refused("apigateway", "http-api-proxy", "--path", "nope")
     assert "/a is not a request of the route" in refused("apigateway", "http-api-proxy", "--path", "/a", "--route", "GET /b")
 
 
@@ -79,4 +82,5 @@ def test_a_change_of_a_table(change: str, images: tuple[bool, bool]) -> None:
     [record] = DynamoDBStreamModel.model_validate(event).Records
     found = event["Records"][0]["dynamodb"]
     assert (record.eventName, ("NewImage" in found, "OldImage" in found)) == (change, images)
+    assert "'CHANGED' is not a change of a table; it is INSERT, MODIFY or REMOVE" in refused("dynamodb", "update", "--change", "CHANGED")
     assert "is not an item" in refused("dynamodb", "update", "--keys", "[")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from microlam.admin.facts import Facts
 from microlam.admin.forms import instant, one_of
 from microlam.admin.words import result, what
-from microlam.errors import InvalidParameter
+from microlam.errors import InvalidParameter, NotFound
 from microlam.events.http import summary
 from microlam.model import LATEST, STATUSES, Invocation, Outcome
 from microlam.store import InvocationFilter, Record, record_json
@@ -95,6 +95,13 @@ def row_of(invocation: Invocation, outcome: Outcome) -> Facts:
 async def children_of(lam: Microlam, record: Record) -> list[Facts]:
     """What an invocation led to."""
     return [row(child) for child in await lam.store.children(record.id)]
+
+
+def check_target(lam: Microlam, arn: str, target: str) -> None:
+    """Raise NotFound unless an event can be sent to this version or alias; an empty one is `$LATEST`."""
+    choices = target_choices(lam, arn)
+    if target not in ("", LATEST, *choices):
+        raise NotFound(reason=f"{arn.rpartition(':')[2]} has no version or alias {target[:40]}; there are: {', '.join(choices)}.")
 
 
 def target_choices(lam: Microlam, arn: str) -> list[str]:

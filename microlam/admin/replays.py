@@ -12,7 +12,7 @@ from microlam.admin.code import difference, pretty
 from microlam.admin.facts import Facts
 from microlam.admin.finding import record_of
 from microlam.admin.forms import json_payload
-from microlam.admin.records import FAILED, FAILURES, filter_of, row, target_choices
+from microlam.admin.records import FAILED, FAILURES, check_target, filter_of, row, target_choices
 from microlam.errors import InvalidParameter, NotFound
 from microlam.model import LATEST, Invocation, Outcome, new_id
 from microlam.store import Document, InvocationFilter, Record, full_record_json
@@ -66,6 +66,8 @@ async def replay(lam: Microlam, asked: Asked) -> Done:
     record = await record_of(lam, asked.names["id"])
     payload = json_payload(asked.field("event")) if asked.form.get("event") else record.event
     target = asked.field("target", "same")
+    if target != "same":
+        check_target(lam, record.arn, target)
     again = replay_of(record, payload, record.qualifier if target == "same" else _qualifier(target), lam.clock.now())
     await run_soon(lam, [again])
     return Done(to=f"invocations/{again.id}", facts={"id": again.id}, status=202)
@@ -80,6 +82,8 @@ def _qualifier(target: str) -> str | None:
 async def compare(lam: Microlam, asked: Asked) -> Done:
     """Send an event to two versions."""
     record = await record_of(lam, asked.names["id"])
+    for name in ("one", "other"):
+        check_target(lam, record.arn, asked.field(name))
     pair = [replay_of(record, record.event, _qualifier(asked.field(name)), lam.clock.now()) for name in ("one", "other")]
     await run_soon(lam, pair)
     return Done(to=f"compare/{pair[0].id}/{pair[1].id}", facts={"ids": [each.id for each in pair]}, status=202)

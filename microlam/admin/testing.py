@@ -13,7 +13,7 @@ from microlam.admin.asking import Asked, Done, action, page
 from microlam.admin.facts import Facts
 from microlam.admin.finding import address_of, function_named, record_of
 from microlam.admin.forms import json_payload
-from microlam.admin.records import target_choices
+from microlam.admin.records import check_target, target_choices
 from microlam.admin.replays import run_soon
 from microlam.errors import InvalidParameter
 from microlam.events.generated import event_for
@@ -76,11 +76,12 @@ def save_event(folder: Path, name: str, payload: bytes) -> Path:
 async def test(lam: Microlam, asked: Asked) -> Done:
     """Run a function with the event that was typed, and keep it as a file where a name was given."""
     function = function_named(lam, asked.names["name"])
-    payload = json_payload(asked.field("event", "{}"))
+    payload, target = json_payload(asked.field("event", "{}")), asked.field("target")
+    check_target(lam, function.arn, target)
     if name := asked.field("save_as"):
         await asyncio.to_thread(save_event, folders_of(lam, function)[0], name, payload)
     invocation = Invocation(
-        id=new_id(), arn=function.arn, payload=payload, cause="test", queued_at=lam.clock.now(), qualifier=asked.field("target") or None,
+        id=new_id(), arn=function.arn, payload=payload, cause="test", queued_at=lam.clock.now(), qualifier=target or None,
         summary=name or asked.field("chosen"),
     )
     await run_soon(lam, [invocation])

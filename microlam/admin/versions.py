@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from microlam.functions.snapshot import Change
 
 OBSERVED_AT_MOST = timedelta(days=7)    # how far back the observed split goes, where the alias has not been changed for long
+DESCRIPTION_AT_MOST = 256              # as on AWS
 _VERSIONS_TOLD = 10                     # of those there are, to who asks for one that there is not
 
 
@@ -89,6 +90,8 @@ async def publish(lam: Microlam, asked: Asked) -> Done:
     before = {version.number for version in lam.functions.versions(function.arn)}
     wanted = wish(asked, '{"description": "the new one"}')
     description = str(wanted["description"]) if "description" in wanted else None
+    if description is not None and len(description) > DESCRIPTION_AT_MOST:
+        raise InvalidParameter(reason=f"The description has {len(description):,} characters; it may have {DESCRIPTION_AT_MOST}.")
     published = await lam.functions.publish(function.arn, origin=asked.origin, description=description)
     words = f"Version {published.number} is what it was: nothing has changed since." if published.number in before else f"Published version {published.number}."
     return Done(to=_to(lam, function.arn), words=words, facts={"version": published.number, "new": published.number not in before})

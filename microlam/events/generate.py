@@ -19,7 +19,7 @@ from microlam.events.sns import sns_event
 from microlam.events.sqs import sqs_event, sqs_record
 from microlam.events.stream import dynamodb_record, kinesis_record, stream_event
 from microlam.model import DEFAULT_ACCOUNT, DEFAULT_REGION, Trigger, function_arn, new_id
-from microlam.routes import RouteTable, parse_route
+from microlam.routes import ANY, METHODS, RouteTable, parse_route
 
 Event = dict[str, object]
 SEQUENCE = "49590338271490256608559692538361571095921575989136588898"
@@ -30,6 +30,11 @@ def http_api_proxy(
     host: str = "localhost", account: str = DEFAULT_ACCOUNT,
 ) -> Event:
     """A request to an HTTP API, payload 2.0; unless it is said, the route is `$default`."""
+    method = method.upper()
+    if method == ANY or method not in METHODS:
+        raise InvalidParameter(reason=f"{method} is not the method of a request; use one of {', '.join(METHODS[:-1])}.")
+    if not path.startswith("/"):
+        raise InvalidParameter(reason=f"The path {path!r} does not begin with a slash; write /{path}")
     target = f"{path}?{query}" if query else path
     found = RouteTable([Trigger(target=function_arn("function", account=account), when=parse_route(route or "$default"))]).match(method, path)
     if found is None:
@@ -104,6 +109,8 @@ def update(
     old: str = '{"Id": {"N": "101"}, "Message": {"S": "old"}}', region: str = DEFAULT_REGION, account: str = DEFAULT_ACCOUNT,
 ) -> Event:
     """A change of a DynamoDB table: INSERT, MODIFY or REMOVE; keys and images as JSON."""
+    if change not in ("INSERT", "MODIFY", "REMOVE"):
+        raise InvalidParameter(reason=f"{change!r} is not a change of a table; it is INSERT, MODIFY or REMOVE.")
     now = datetime.now(UTC)
     return stream_event([dynamodb_record(
         id=secrets.token_hex(16), name=change, keys=_item(keys), new=None if change == "REMOVE" else _item(new), old=None if change == "INSERT" else _item(old),
