@@ -7,8 +7,8 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from math import inf
@@ -164,9 +164,9 @@ class Microlam:
             listening = None if self._servers_url else life.enter_context(socket.create_server(("127.0.0.1", 0)))
             self.endpoint_url = self._servers_url or url_of("127.0.0.1", listening.getsockname()[1] if listening else 0)
             await self._build(life)
-            await life.enter_async_context(self._tasks())
+            await self._begin_tasks(life)
             if listening is not None:
-                await life.enter_async_context(self._answer_handlers(listening))
+                await self._answer_handlers(listening, life)
             life.push_async_callback(self.drain)
             self._life = life.pop_all()
         self.running = True
@@ -273,29 +273,21 @@ class Microlam:
             raise SettingsError(reason="A debugger needs debugpy, which is not installed: pip install 'microlam[debug]'")
         return Debugging(settings.debug_port, function=settings.debug_function, wait=settings.wait, say=self.say)
 
-    @asynccontextmanager
-    async def _answer_handlers(self, listening: socket.socket) -> AsyncIterator[None]:
+    # Neither of these is a generator: of a host whose start fails, asyncio closes all generators at once, these before what they are part of.
+
+    async def _answer_handlers(self, listening: socket.socket, life: AsyncExitStack) -> None:
         """Let the handlers' own calls (AWS_ENDPOINT_URL) in, past everything of the host's."""
         server = low_level(Faces(self, admin=None, untouched=True).serve)
         sockets = await asyncio.get_running_loop().create_server(server, sock=listening)
-        try:
-            yield
-        finally:
-            sockets.close()
-            await server.shutdown(0.1)
+        life.push_async_callback(server.shutdown, 0.1)
+        life.callback(sockets.close)
 
-    @asynccontextmanager
-    async def _tasks(self) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as tasks:
-            living = [tasks.create_task(run) for run in (
-                self.functions.watch(), self.invoker.work(), self.schedules.run(), self.folders.run(), self._prune(),
-                self._look_for_interpreters(),
-            )]
-            try:
-                yield
-            finally:
-                for task in living:
-                    task.cancel()
+    async def _begin_tasks(self, life: AsyncExitStack) -> None:
+        tasks = await life.enter_async_context(asyncio.TaskGroup())
+        for run in (
+            self.functions.watch(), self.invoker.work(), self.schedules.run(), self.folders.run(), self._prune(), self._look_for_interpreters(),
+        ):
+            life.callback(tasks.create_task(run).cancel)
 
     async def _look_for_interpreters(self) -> None:
         """Tell early, without keeping anybody waiting, which of the Pythons that functions ask for are missing."""

@@ -102,9 +102,11 @@ class Asgi:
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._life.aclose()
+        try:
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        finally:        # a server that is pressed to end cancels the wait
+            await self._life.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
 

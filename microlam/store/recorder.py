@@ -8,10 +8,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import Any
 
 from microlam.errors import RecordUnavailable
 from microlam.model import Invocation, Outcome
@@ -111,10 +111,20 @@ class Recorder:
         """Write what is left, and end. What cannot be written even now is lost, and said so."""
         last = self._stand_in_line(tuple)
         self.closed = True
-        with suppress(RecordUnavailable):
-            await last
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        try:
+            either: set[asyncio.Future[Any]] = {self._task, last}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # A host that ends may have cancelled all tasks at once, ours and the one that closes us: then nobody else writes what is left.
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            while not last.done():
+                await self._write_group(self._next_group())
+            self._conclude(last)
+
+    def _conclude(self, last: asyncio.Future[list[Row]]) -> None:
+        if not last.cancelled():
+            last.exception()        # `error` tells it
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -164,6 +174,9 @@ class Recorder:
     async def _write_group(self, group: Sequence[_Notes | _Awaited]) -> None:
         try:
             results = await self._database.write([entry.unit if isinstance(entry, _Awaited) else partial(self._steps, entry.notes) for entry in group])
+        except asyncio.CancelledError:
+            self._leave_to_database(group)
+            raise
         except Exception as error:
             self._fail(group, error)
             return
@@ -182,6 +195,14 @@ class Recorder:
         for entry in line:
             if isinstance(entry, _Awaited):
                 _resolve(entry.done, error)
+
+    def _leave_to_database(self, group: Sequence[_Notes | _Awaited]) -> None:
+        """What the database has been given it writes, though nobody hears of it any more."""
+        for entry in group:
+            if isinstance(entry, _Awaited):
+                entry.done.cancel()
+            else:
+                self._unwritten -= len(entry.notes)
 
     async def _forget(self, notes: _Notes, result: list[Row] | Exception) -> None:
         """The notes are written; or one of them can never be, and the others are written one by one."""

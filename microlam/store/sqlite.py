@@ -8,10 +8,11 @@ import asyncio
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import lru_cache, partial
 from itertools import chain, compress
 from pathlib import Path
+from threading import Thread
 from typing import Any, Self, TypeVar
 
 import aiosqlite
@@ -117,9 +118,9 @@ class Sqlite:
         return await _in_thread(self._writer, partial(self._commit, units))
 
     async def close(self) -> None:
-        for reader in self._readers:
-            await reader.close()
-        await self._writer.close()
+        async with AsyncExitStack() as closing:         # all of them, also when cancelled
+            for connection in (self._writer, *self._readers):
+                closing.push_async_callback(connection.close)
 
     # ---- on the connections' threads ----
 
@@ -214,7 +215,11 @@ def _unavailable(error: Exception) -> RecordUnavailable:
 
 
 async def _connect(path: Path, functions: Mapping[str, Function], beside: Mapping[str, Path]) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(path, isolation_level=None, uri=True)
+    connection = aiosqlite.connect(path, isolation_level=None, uri=True)
+    # A program that ends without closing us ends all the same. Before aiosqlite 0.22 the connection is its thread.
+    thread: Thread = getattr(connection, "_thread", connection)     # type: ignore[arg-type]  # as its types tell the newer one
+    thread.daemon = True
+    await connection
     try:
         for name, function in functions.items():
             await connection.create_function(name, -1, function, deterministic=True)
