@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import adapters as adapters
+    from . import testing as testing
     from .app import Microlam
     from .bridge import asgi
     from .embed import KEY, setup
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "Invocation": "model", "Outcome": "model", "Version": "model", "KEY": "embed", "Microlam": "app", "asgi": "bridge", "setup": "embed",
 }
+_MODULES = ("adapters", "testing")
 
 __all__ = ["KEY", "Invocation", "Microlam", "Outcome", "Version", "asgi", "http", "on_file", "schedule", "setup"]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _HOMES and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

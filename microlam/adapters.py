@@ -20,8 +20,11 @@ def asgi(application: Any, *, prefix: str = "") -> Handler:
     import asyncio
     import threading
 
-    from mangum import Mangum
-    from mangum.protocols import LifespanCycle
+    try:
+        from mangum import Mangum
+        from mangum.protocols import LifespanCycle
+    except ModuleNotFoundError as error:
+        raise _not_there("asgi", error) from None
 
     loop, one_at_a_time = asyncio.new_event_loop(), threading.Lock()
     asyncio.set_event_loop(loop)
@@ -48,7 +51,10 @@ def asgi(application: Any, *, prefix: str = "") -> Handler:
 
 def wsgi(application: Any, *, prefix: str = "") -> Handler:
     """A handler that answers with a WSGI application, as of Flask or Django; its own paths begin after `prefix`."""
-    from apig_wsgi import make_lambda_handler
+    try:
+        from apig_wsgi import make_lambda_handler
+    except ModuleNotFoundError as error:
+        raise _not_there("wsgi", error) from None
 
     def placed(environ: dict[str, Any], start_response: Any) -> Any:
         if prefix and environ["PATH_INFO"].startswith(prefix):
@@ -57,3 +63,7 @@ def wsgi(application: Any, *, prefix: str = "") -> Handler:
 
     handler: Handler = make_lambda_handler(placed, binary_support=True)
     return handler
+
+
+def _not_there(adapter: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
+    return ModuleNotFoundError(f"microlam.adapters.{adapter} needs {error.name}, which is not installed: pip install 'microlam[adapters]'", name=error.name)

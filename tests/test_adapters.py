@@ -1,6 +1,7 @@
 """FastAPI and Flask applications as handlers, in both executors."""
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -49,6 +50,13 @@ FUNCTIONS = {
         handler = http("ANY /flask/{proxy+}")(wsgi(app, prefix="/flask"))
         """,
 }
+
+
+@pytest.mark.parametrize(("adapter", "module"), [("asgi", "mangum"), ("wsgi", "apig_wsgi")])
+def test_what_an_adapter_lacks_is_named_with_its_remedy(adapter: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)      # as where it is not installed
+    with pytest.raises(ModuleNotFoundError, match=rf"microlam.adapters.{adapter} needs {module}, .*pip install 'microlam\[adapters\]'"):
+        getattr(microlam.adapters, adapter)(object())
 
 
 @pytest.mark.parametrize("executor", ["processes", "inprocess"])

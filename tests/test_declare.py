@@ -54,6 +54,16 @@ def test_a_marked_file_runs_with_the_standard_library_alone(python: str, tmp_pat
     assert done.stdout.split() == ["answered", "microlam", "microlam.declare"]
 
 
+def test_the_adapters_and_the_testing_kit_are_there_when_they_are_asked_for() -> None:
+    asked = """
+import microlam, sys
+early = sorted(name for name in sys.modules if name in ("microlam.adapters", "microlam.testing"))
+print(early, microlam.adapters.asgi.__name__, microlam.testing.Client.__name__, hasattr(microlam, "nothing"))
+"""
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.stdout == "[] asgi Client False\n", done.stderr
+
+
 def test_coroutines_and_applications_can_be_marked() -> None:
     async def handler() -> None: ...
 

@@ -105,15 +105,21 @@ def test_users_with_a_strict_type_checker_are_content(here: Path) -> None:
             status: int = client.http.post("/orders", json={"tea": 2}).status
             attempts: list[int] = [found.attempt for found in client.invocations("hello")]
             client.clock.advance(minutes=5)
+        """, "whole.py": """
+        import microlam
+
+        handler = microlam.adapters.asgi(object())
+        with microlam.testing.Client("functions/") as client:
+            status: int = client.http.get("/hello").status
         """, "wrong.py": """
         import microlam
 
         microlam.Microlam("functions/", concurrency="many")
         """})
-    told, _, _ = api(["--strict", "--cache-dir", str(Path(__file__).parents[2] / ".mypy_cache"), "embed.py", "mounted.py", "kit.py", "wrong.py"])
+    told, _, _ = api(["--strict", "--cache-dir", str(Path(__file__).parents[2] / ".mypy_cache"), "embed.py", "mounted.py", "kit.py", "whole.py", "wrong.py"])
     *errors, summary = told.splitlines()
     assert [(line.partition(":")[0], 'expected "int"' in line) for line in errors] == [("wrong.py", True)], told
-    assert summary == "Found 1 error in 1 file (checked 4 source files)"
+    assert summary == "Found 1 error in 1 file (checked 5 source files)"
 
 
 def test_the_flags_that_debugging_takes_are_there() -> None:
