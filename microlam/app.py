@@ -2,13 +2,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 import os
+import re
 import secrets
 import socket
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
 from math import inf
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 from microlam.cli import settings_of
 from microlam.clock import Clock, SystemClock
 from microlam.connections import low_level
-from microlam.errors import FolderMissing, InvalidParameter, RecordUnavailable, RequestTooLarge, SettingsError
+from microlam.errors import FolderIsFile, FolderMissing, InvalidParameter, RecordUnavailable, RequestTooLarge, SettingsError
 from microlam.executors import Credentials, Executor, Executors
 from microlam.executors.debugging import Debugging
 from microlam.executors.interpreters import Interpreters
@@ -72,7 +75,9 @@ class Microlam:
         clock: Clock | None = None, **named: Unpack[Named],
     ) -> None:
         self.folder = Path(folder).absolute()
-        self.settings = settings or settings_of(self.folder, _known(named))
+        if self.folder.is_file():
+            raise FolderIsFile(file=self.folder, folder=self.folder.parent)
+        self.settings = settings or _settings_of(self.folder, named)
         self.say = say
         self.clock: Clock = clock or SystemClock()
         self.endpoint_url = self._servers_url = endpoint_url or ""
@@ -122,9 +127,16 @@ class Microlam:
         """
         if self.running:
             raise RuntimeError("Register functions before this Microlam is entered.")
+        if not isinstance(name, str):
+            raise TypeError(f'@lam.function takes the name of the function: write @lam.function("{getattr(name, "__name__", "NAME")}")')
 
         def register(handler: Handler) -> Handler:
-            self._hosted.append(read_hosted(name, handler, version, settings))
+            _see_that_it_takes_an_event(name, handler)
+            hosted = read_hosted(name, handler, version, settings)
+            for other in self._hosted:
+                if other.name == name and other.number in (None, hosted.number) and other.handler is not handler:
+                    raise InvalidParameter(reason=f"Function {name} has a handler already; give this one another name, or a version= of its own.")
+            self._hosted.append(hosted)
             return handler
 
         if handler is not None:
@@ -160,6 +172,12 @@ class Microlam:
             raise RuntimeError("This Microlam runs already.")
         if not self.folder.is_dir():
             raise FolderMissing(folder=self.folder)
+        with nullcontext() if self._servers_url else _named_as_arguments():
+            await self._start()
+        self.running = True
+        return self
+
+    async def _start(self) -> None:
         async with AsyncExitStack() as life:
             listening = None if self._servers_url else life.enter_context(socket.create_server(("127.0.0.1", 0)))
             self.endpoint_url = self._servers_url or url_of("127.0.0.1", listening.getsockname()[1] if listening else 0)
@@ -169,8 +187,6 @@ class Microlam:
                 await self._answer_handlers(listening, life)
             life.push_async_callback(self.drain)
             self._life = life.pop_all()
-        self.running = True
-        return self
 
     async def __aexit__(self, *error: object) -> None:
         try:
@@ -302,8 +318,53 @@ class Microlam:
             await asyncio.sleep(PRUNE_EVERY)
 
 
-def _known(named: Named) -> Named:
-    unknown = named.keys() - {setting.name for setting in SETTINGS}
-    if unknown:
-        raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
-    return named
+# ---- what the host says ----------------------------------------------------------------------------------------------
+
+def _settings_of(folder: Path, named: Named) -> Settings:
+    """The settings of a host, who names them as keyword arguments."""
+    _refuse_unknown(named)
+    with _named_as_arguments():
+        settings = settings_of(folder, named)
+    return replace(settings, origins={name: _as_arguments(origin) for name, origin in settings.origins.items()})
+
+
+def _refuse_unknown(named: Named) -> None:
+    known = [setting.name for setting in SETTINGS if setting.name != "port"]
+    for name in named:
+        if name == "port":
+            raise TypeError("port= has no effect here: where to listen, the host's server says, as in web.run_app(app, port=…)")
+        if name not in known:
+            from difflib import get_close_matches
+            near = get_close_matches(name, known, 1)
+            raise TypeError(f"there is no setting {name}. " + (f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."))
+
+
+@contextmanager
+def _named_as_arguments() -> Iterator[None]:
+    """Have errors name settings as a host writes them: it has no command line."""
+    try:
+        yield
+    except SettingsError as error:
+        error.args = (_as_arguments(str(error)),)
+        raise
+
+
+def _as_arguments(text: str) -> str:
+    return re.sub(r"--[a-z-]+", lambda flag: _ARGUMENTS.get(flag[0], flag[0]), text)
+
+
+_ARGUMENTS = {setting.flag: f"{setting.name}=" for setting in SETTINGS}
+
+
+def _see_that_it_takes_an_event(name: str, handler: Callable[..., object]) -> None:
+    if not callable(handler):
+        raise TypeError(f"function {name}: {handler!r} cannot be called")
+    try:
+        signature = inspect.signature(handler)
+    except ValueError:      # of some that are written in C nothing is known
+        return
+    try:
+        signature.bind({}, None)
+    except TypeError:
+        takes = signature.replace(return_annotation=inspect.Signature.empty)
+        raise TypeError(f"function {name}: a handler takes (event, context), and {getattr(handler, '__qualname__', handler)}{takes} does not") from None

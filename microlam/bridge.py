@@ -20,7 +20,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from microlam.app import Microlam
-from microlam.faces import Faces
+from microlam.faces import Faces, Prefixes, check_guard, read_prefixes
 from microlam.store import Store
 
 Scope = MutableMapping[str, Any]
@@ -46,13 +46,14 @@ def asgi(
         lam = microlam.Microlam("functions/")
         uvicorn.run(microlam.asgi(lam))
     """
-    return Asgi(lam, (prefix, aws, admin), guard)
+    check_guard(guard)
+    return Asgi(lam, read_prefixes(admin=admin, aws=aws, prefix=prefix), guard)
 
 
 class Asgi:
     """An ASGI application."""
 
-    def __init__(self, lam: Microlam, prefixes: tuple[str | None, str | None, str | None], guard: AsgiGuard | None) -> None:
+    def __init__(self, lam: Microlam, prefixes: Prefixes, guard: AsgiGuard | None) -> None:
         self._lam, self._prefixes, self._guard = lam, prefixes, guard
         self._faces: dict[str, Faces] = {}      # by the path that we are mounted under
         self._store: Store | None = None
@@ -84,7 +85,7 @@ class Asgi:
         if self._store is not self._lam.store:      # it has been started again, and all its parts are others
             self._store, self._faces = self._lam.store, {}
         if root not in self._faces:
-            functions, aws, admin = (None if prefix is None else root + prefix.rstrip("/") for prefix in self._prefixes)
+            admin, aws, functions = (None if prefix is None else root + prefix for prefix in self._prefixes)
             self._faces[root] = Faces(self._lam, functions=functions, aws=aws, admin=admin, hosted=True, guarded=self._guard is not None)
         return self._faces[root]
 

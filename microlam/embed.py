@@ -12,7 +12,7 @@ from aiohttp.web_urldispatcher import MatchedSubAppResource, PrefixResource
 
 from microlam.app import Microlam
 from microlam.errors import SettingsError
-from microlam.faces import Faces
+from microlam.faces import Faces, check_guard, read_prefixes
 from microlam.settings import Named
 
 KEY = web.AppKey("microlam", Microlam)
@@ -37,8 +37,10 @@ def setup(
     """
     if key in app:
         raise SettingsError(reason="This application has a microlam already. Give the other one its own key= and data=.")
+    check_guard(guard)
+    prefixes = read_prefixes(admin=admin, aws=aws, prefix=prefix)
     lam = app[key] = Microlam(folder, **settings)
-    resources = {name: _add(app, path) for name, path in (("admin", admin), ("aws", aws), ("functions", prefix)) if path is not None}
+    resources = {name: _add(app, path) for name, path in zip(("admin", "aws", "functions"), prefixes, strict=True) if path is not None}
     at: dict[str, str] = {}
     mounted: list[Faces] = []
 
@@ -88,9 +90,6 @@ async def _lets_in(guard: HostGuard, request: web.Request) -> bool:
 
 def _add(app: web.Application, prefix: str) -> web.Resource:
     """The resource of one face: its prefix and all below it."""
-    prefix = prefix.rstrip("/")
-    if (prefix and not prefix.startswith("/")) or "{" in prefix:
-        raise SettingsError(reason=f"{prefix!r} cannot be a prefix; write one such as \"/fn\".")
     resource = web.DynamicResource(prefix + "{tail:(/.*)?}") if prefix else Unrouted(app.router)
     app.router.register_resource(resource)
     return resource

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict, istr
 from yarl import URL
 
+from microlam.errors import SettingsError
 from microlam.gateway import Gateway
 from microlam.gateway.replies import message
 from microlam.guard import Guard
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from microlam.admin import Admin
     from microlam.app import Microlam
     from microlam.aws import Wire
+
+# Of the admin, the AWS API and the functions, as a host says them: no slash at the end; None: nowhere.
+Prefixes = tuple[str | None, str | None, str | None]
 
 _TARGET = istr("X-Amz-Target")
 _SECURITY_TOKEN = istr("X-Amz-Security-Token")
@@ -106,6 +110,34 @@ class Faces:
             return target.startswith(self._aws)
         headers = request.headers
         return target.startswith("/2") or hdrs.AUTHORIZATION in headers or _TARGET in headers or "X-Amz-Credential=" in target
+
+
+def read_prefixes(*, admin: str | None, aws: str | None, prefix: str | None) -> Prefixes:
+    """The prefixes of faces beside one another; SettingsError where one is none, or hides another."""
+    said = {name: None if path is None else _prefix(name, path) for name, path in (("admin", admin), ("aws", aws), ("prefix", prefix))}
+    taken: list[tuple[str, str]] = []
+    for name, path in said.items():
+        if path is None:
+            continue
+        for other, above in taken:
+            # Without a prefix, the AWS API knows its requests by other marks.
+            if f"{path}/".startswith(f"{above}/") and (other, above) != ("aws", ""):
+                raise SettingsError(reason=f'{other}="{above}" would hide {name}="{path}". Give each face a prefix of its own; one that is None is nowhere.')
+        taken.append((name, path))
+    return said["admin"], said["aws"], said["prefix"]
+
+
+def _prefix(name: str, path: str) -> str:
+    path = path.rstrip("/")
+    if (path and not path.startswith("/")) or "{" in path:
+        raise SettingsError(reason=f'{name}="{path}" cannot be a prefix; write one such as "/fn".')
+    return path
+
+
+def check_guard(guard: object) -> None:
+    """Raise TypeError for a guard that could not be asked."""
+    if guard is not None and not callable(guard):
+        raise TypeError(f"guard= takes a callable that is asked about each request, not {guard!r}")
 
 
 def _without_origin(request: web.BaseRequest) -> web.BaseRequest:

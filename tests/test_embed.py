@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.test_utils import TestClient, TestServer
 
 import microlam
-from microlam.errors import BrokenToml, FolderMissing, FunctionNotFound, RequestTooLarge, SettingsError
+from microlam.errors import BrokenToml, DataFolderHeld, FolderIsFile, FolderMissing, FunctionNotFound, RequestTooLarge, SettingsError
 from microlam.store import InvocationFilter
 from tests.conftest import write
 
@@ -253,6 +253,36 @@ def test_what_is_no_prefix_is_said_at_once(tmp_path: Path, prefix: str) -> None:
         microlam.setup(web.Application(), tmp_path, prefix=prefix)
 
 
+@pytest.mark.parametrize(("prefixes", "hidden"), [
+    ({"prefix": "/fn", "aws": "/fn/", "admin": "/x"}, 'aws="/fn" would hide prefix="/fn"'),
+    ({"prefix": "/x/fn", "admin": "/x"}, 'admin="/x" would hide prefix="/x/fn"'),
+    ({"admin": ""}, 'admin="" would hide aws="/aws"'),
+])
+def test_a_face_that_would_hide_another_is_refused(tmp_path: Path, prefixes: dict[str, str], hidden: str) -> None:
+    with pytest.raises(SettingsError, match=hidden):
+        microlam.setup(web.Application(), tmp_path, **prefixes)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=hidden):
+        microlam.asgi(microlam.Microlam(tmp_path), **prefixes)  # type: ignore[arg-type]
+
+
+async def test_faces_may_lie_below_the_functions_and_the_aws_api_among_them(tmp_path: Path) -> None:
+    write(tmp_path, WHERE)
+    app = web.Application()
+    lam = microlam.setup(app, tmp_path, prefix="", aws="", admin="/a/b", data=tmp_path / ".data")
+    async with client(app) as http:
+        assert await text(http, "/a/bc") == "200 /a/bc"
+        assert (await text(http, "/a/b/health")).startswith("200")
+        assert await text(http, "/2015-03-31/functions/where/invocations", "POST") != "200 /2015-03-31/functions/where/invocations"
+        assert lam.running
+
+
+def test_a_guard_is_something_to_be_asked(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="guard= takes a callable"):
+        microlam.setup(web.Application(), tmp_path, guard=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="guard= takes a callable"):
+        microlam.asgi(microlam.Microlam(tmp_path), guard=3)  # type: ignore[arg-type]
+
+
 # ---- without a server ------------------------------------------------------------------------------------------------
 
 async def test_functions_run_without_any_server_and_their_own_calls_are_answered(tmp_path: Path) -> None:
@@ -337,8 +367,14 @@ async def test_who_gives_up_an_invocation_is_on_record_for_it(tmp_path: Path) ->
 async def test_it_says_at_once_what_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="dta"):
         microlam.Microlam(tmp_path, dta="data")  # type: ignore[call-arg]
-    with pytest.raises(SettingsError, match="concurrency"):
-        microlam.Microlam(tmp_path, concurrency=0)
+    with pytest.raises(TypeError, match=r"there is no setting concurency\. Did you mean concurrency\?"):
+        microlam.Microlam(tmp_path, concurency=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="port= has no effect here"):
+        microlam.setup(web.Application(), tmp_path, port=3)
+    file = tmp_path / "emb.py"
+    file.touch()
+    with pytest.raises(FolderIsFile, match=f"{file} is a file. Name the folder that it is in: {tmp_path}"):
+        microlam.setup(web.Application(), file)
     with pytest.raises(FolderMissing):
         async with microlam.Microlam(tmp_path / "nowhere"):
             pass
@@ -354,3 +390,14 @@ async def test_it_says_at_once_what_cannot_be(tmp_path: Path) -> None:
             await lam.__aenter__()
     async with lam:     # and again, when it has ended
         assert lam.running
+
+
+async def test_errors_name_settings_as_arguments_which_is_what_a_host_has(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="concurrency = 0, from concurrency=, cannot"):
+        microlam.Microlam(tmp_path, concurrency=0)
+    with pytest.raises(SettingsError, match="set secret_key= too"):
+        microlam.Microlam(tmp_path, access_key="k")
+    async with microlam.Microlam(tmp_path, data=tmp_path / ".data") as lam:
+        with pytest.raises(DataFolderHeld, match="give this one its own with data="):
+            await microlam.Microlam(tmp_path, data=tmp_path / ".data").__aenter__()
+        assert lam.settings.origins["data"] == "data="

@@ -128,6 +128,20 @@ async def test_what_cannot_be_registered_is_said(tmp_path: Path) -> None:
             lam.function("greet", handler=print, **settings)
     with pytest.raises(InvalidParameter, match="64 letters"):
         lam.function("no name", handler=print)
+    with pytest.raises(TypeError, match=r'write @lam.function\("echo"\)'):
+        @lam.function  # type: ignore[arg-type]
+        def echo(event: Any, context: Any) -> Any:
+            return event
+    with pytest.raises(TypeError, match=r"function bare: a handler takes \(event, context\), and .*bare\(\) does not"):
+        @lam.function("bare")
+        async def bare() -> None: ...
+    with pytest.raises(TypeError, match="3 cannot be called"):
+        lam.function("three", handler=3)  # type: ignore[arg-type]
+    lam.function("twice", handler=print)
+    lam.function("twice", handler=print, version=1)
+    for version in (None, 1):
+        with pytest.raises(InvalidParameter, match="Function twice has a handler already"):
+            lam.function("twice", handler=max, version=version)
     lam.function("hello", handler=print)
     with pytest.raises(FunctionExists):
         await lam.__aenter__()
