@@ -37,6 +37,8 @@ def _wishes(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What the marks say, the nearest first to be heard, and the folder."""
     wishes: dict[str, Any] = {}
     for mark in reversed(list(request.node.iter_markers("microlam"))):
+        if len(mark.args) > 1:
+            raise pytest.UsageError(f"The mark microlam takes one folder of functions, not {', '.join(map(repr, mark.args))}; settings are named.")
         wishes |= {**({"folder": mark.args[0]} if mark.args else {}), **mark.kwargs}
     wishes["folder"] = request.config.rootpath / wishes["folder"] if "folder" in wishes else _folder(request)
     return wishes
@@ -53,7 +55,10 @@ def _folder(request: pytest.FixtureRequest) -> Path:
             return above / "functions"
         if above == root:
             break
-    raise pytest.UsageError(f"There is no functions/ beside or above {test}. Create one, or set microlam_folder in pytest's configuration.")
+    raise pytest.UsageError(
+        f"There is no functions/ beside {test} or above it, up to pytest's root folder {root}. "
+        "Create one there, or set microlam_folder in pytest's configuration."
+    )
 
 
 try:

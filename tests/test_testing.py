@@ -72,6 +72,8 @@ def test_http(client: Client) -> None:
     first, second = client.http.get("/orders/7"), client.http.get("/orders/7")
     assert (first.status, first.headers["Location"], first.text, second.text) == (302, "/x", "", "seen=1")
     assert client.http.delete("/orders/7").status == 404
+    with pytest.raises(InvalidParameter, match="'orders/7' is no path: a path begins with a slash"):
+        client.http.get("orders/7")
 
 
 def test_invoking_and_what_is_on_record_of_it(client: Client) -> None:
@@ -101,6 +103,18 @@ def test_an_object_that_is_put_and_what_follows_from_it(client: Client) -> None:
     assert client.invocations("thumb")[1].reply == ["ObjectRemoved:Delete", "in/a.png"]
     with pytest.raises(InvalidParameter):
         client.events.s3_put("uploads", "../a.png", b"")
+    with pytest.raises(InvalidParameter, match=r"No function listens to the bucket nobucket\. Those that are listened to: uploads"):
+        client.events.s3_put("nobucket", "a.png", b"")
+    client.bucket("shelf").mkdir(parents=True)
+    client.events.s3_put("shelf", "a.png", b"")         # nobody listens, but the test has made it for somebody to read
+
+
+def test_a_function_that_is_not_there_has_no_invocations_to_look_at(client: Client) -> None:
+    assert client.invocations("hello") == []
+    for name in ("nope", "arn:aws:lambda:us-east-1:000000000000:function:nope"):
+        with pytest.raises(FunctionNotFound, match="nope"):
+            client.invocations(name)
+    assert client.invocations(client.lam.functions.named("hello")) == []
 
 
 def test_the_clock_stands_still_and_stops_at_all_that_falls_due(client: Client) -> None:
@@ -112,6 +126,8 @@ def test_the_clock_stands_still_and_stops_at_all_that_falls_due(client: Client) 
     assert [nightly.reply for nightly in client.invocations("nightly")] == ["2026-03-29T02:00:00Z", "2026-03-30T02:00:00Z"]
     client.clock.move_to("2026-03-31T04:00:00+02:00")
     assert client.invocations("nightly")[-1].queued_at == client.clock.now()
+    with pytest.raises(InvalidParameter, match="use move_to"):
+        client.clock.advance(days=-1)
 
 
 def test_a_schedule_is_fired_as_of_any_time(client: Client) -> None:
@@ -214,6 +230,29 @@ def test_the_folder_may_be_said_and_one_that_is_missing_is_explained(pytester: p
     result = pytester.runpytest_subprocess("-k", "fresh")
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["*microlam_folder*"])
+
+
+def test_the_search_for_a_folder_ends_at_pytests_root_and_says_so(pytester: pytest.Pytester) -> None:
+    write(pytester.path, {"functions/hello.py": FUNCTIONS["hello.py"], "sub/pytest.ini": "[pytest]\n", "sub/tests/test_hello.py": TESTS})
+    result = pytester.runpytest_subprocess("--rootdir", "sub", "-c", "sub/pytest.ini", "-k", "fresh", "sub")
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines([f"*no functions/ beside *test_hello.py or above it, up to pytest's root folder {pytester.path / 'sub'}. Create*"])
+
+
+def test_what_the_mark_does_not_take_is_said(pytester: pytest.Pytester) -> None:
+    write(pytester.path, {"functions/hello.py": FUNCTIONS["hello.py"], "test_hello.py": """
+        import pytest
+
+        @pytest.mark.microlam("functions", "more")
+        def test_two_folders(microlam): ...
+
+        @pytest.mark.microlam(executor="foo")
+        def test_no_executor(microlam): ...
+        """})
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*takes one folder of functions, not 'functions', 'more'*"])
+    result.stdout.fnmatch_lines(["*from executor=, cannot be used*"])
 
 
 def test_pytest_imports_nothing_of_microlam_until_a_test_asks(pytester: pytest.Pytester) -> None:

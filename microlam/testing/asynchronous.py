@@ -73,10 +73,20 @@ class AsyncClient:
         await self.lam.settled()
 
     async def invocations(self, function: str | None = None) -> list[Recorded]:
-        """The attempts on record, of one function or of all, oldest first."""
+        """The attempts on record, of one function or of all, oldest first. Raises FunctionNotFound where there neither is nor was one of that name."""
         page = await self.lam.store.invocations(InvocationFilter(function=function), MOST)
+        if function is not None and not page.records:
+            await self._see_that_there_is(function)
         full = [await self.lam.store.invocation(record.id, record.attempt) for record in reversed(page.records)]
         return [Recorded.of(record) for record in full if record is not None]
+
+    async def _see_that_there_is(self, function: str) -> None:
+        functions = self.lam.functions
+        await functions.look_again()
+        if not function.startswith("arn:"):
+            functions.named(function)
+        elif function not in functions:
+            raise FunctionNotFound(arn=function)
 
     def bucket(self, name: str) -> Path:
         """The folder of a bucket."""
@@ -130,6 +140,8 @@ class AsyncHttp:
         self._session, self._lam = session, lam
 
     async def request(self, method: str, path: str, **sent: Unpack[Sent]) -> Reply:
+        if not path.startswith("/"):
+            raise InvalidParameter(reason=f"{path!r} is no path: a path begins with a slash, as in '/hello'.")
         async with self._session.request(method, self._lam.endpoint_url + path, allow_redirects=False, **sent) as reply:
             return Reply(reply.status, reply.headers, await reply.read())
 
@@ -181,7 +193,11 @@ class AsyncEvents:
         return await self._lam.invoke(name, generate(source, kind, **fields))
 
     async def s3_put(self, bucket: str, key: str, data: bytes | str) -> None:
-        """Put an object into a bucket; who listens there is invoked, which `settled` waits for."""
+        """Put an object into a bucket; who listens there is invoked, which `settled` waits for.
+
+        Raises InvalidParameter for a bucket that nobody listens to, and that has no folder either.
+        """
+        await self._see_that_somebody_listens(bucket)
         await asyncio.to_thread(_write, self._place(bucket, key), data.encode() if isinstance(data, str) else data)
         await self._lam.folders.caught_up()
 
@@ -189,6 +205,12 @@ class AsyncEvents:
         """Remove an object from a bucket."""
         await asyncio.to_thread(self._place(bucket, key).unlink)
         await self._lam.folders.caught_up()
+
+    async def _see_that_somebody_listens(self, bucket: str) -> None:
+        await self._lam.functions.look_again()
+        listened_to = self._lam.buckets.places()
+        if bucket not in listened_to and not self._lam.buckets.place(bucket).is_dir():
+            raise InvalidParameter(reason=f"No function listens to the bucket {bucket}. Those that are listened to: {', '.join(listened_to) or 'none'}.")
 
     def _place(self, bucket: str, key: str) -> Path:
         folder = self._lam.buckets.place(bucket)

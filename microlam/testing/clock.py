@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
+from microlam.errors import InvalidParameter
 from microlam.events.generate import instant as read_instant
 
 
@@ -34,7 +35,10 @@ class MovableClock:
 
     async def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
         """Let so much time pass; returns when all that fell due in it has run."""
-        await self.move_to(self._now + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds))
+        passing = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        if passing < timedelta():
+            raise InvalidParameter(reason="Time passes forwards: advance takes no less than 0. To set the clock back, use move_to.")
+        await self.move_to(self._now + passing)
 
     async def move_to(self, to: datetime | str) -> None:
         """Let the time pass until then; a time that has passed is gone to without ado."""
