@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from microlam.aws.lambda_.configuration import RUNTIMES
 from microlam.errors import BrokenToml
-from microlam.functions.configuration import read_configuration
+from microlam.functions.configuration import PYTHONS, read_configuration
 from microlam.functions.environment import read_dotenv, read_env_vars
 from microlam.functions.inputs import InputFiles
 
@@ -60,7 +61,9 @@ def test_the_defaults_are_those_of_aws() -> None:
     ("[functions.hello]\nmemory = 64", "from 128 to 10240, not 64"),
     ("[functions.hello]\nmemory = 128.5", "whole number of MB"),
     ("[functions.hello]\nconcurrency = 0", "from 1 to 1000"),
-    ("[functions.hello]\nruntime = 'ruby3.2'", "a Python"),
+    *((f"[functions.hello]\nruntime = {runtime!r}", f'functions.hello.runtime must be a Python from "python3.8" to "python3.14", not {runtime!r}')
+      for runtime in ("ruby3.2", "python2.7", "python3.6", "python3.7", "python3.15", "python3", "python3.12 ")),
+    ("[functions.hello]\nruntime = ['python3.12']", "must be a Python"),
     ("[functions.hello]\nexecutor = 'docker'", "'processes' or 'inprocess'"),
     ("[functions.hello]\nlog_format = 'json'", "'Text' or 'JSON'"),
     ("[functions.hello]\npreload = 'boto3'", "list of module names"),
@@ -82,6 +85,12 @@ def test_what_cannot_be_used_is_named_with_its_remedy(toml: str, complaint: str)
 
     assert str(broken.value).startswith("microlam.toml: ")
     assert complaint in str(broken.value)
+
+
+def test_the_pythons_of_the_folder_are_those_of_the_api_and_of_the_readme() -> None:
+    assert set(PYTHONS) == {runtime for runtime in RUNTIMES if runtime.startswith("python")}
+    first, last = (runtime.removeprefix("python") for runtime in (PYTHONS[0], PYTHONS[-1]))
+    assert f"from {first} to {last}" in (Path(__file__).parent.parent / "README.md").read_text()
 
 
 def test_dotenv() -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from microlam.executors.interpreters import Interpreters, allows, find_python
+from microlam.functions.configuration import PYTHONS
 from microlam.model import OWN_RUNTIME
 from tests.conftest import Serve
 from tests.test_requirements import wheel
 
-FOUND = {name: path for name in (f"python3.{minor}" for minor in range(8, 15)) if name != OWN_RUNTIME and (path := find_python(name, os.environ))}
+FOUND = {name: path for name in PYTHONS if name != OWN_RUNTIME and (path := find_python(name, os.environ))}
 HANDLER = """
     import sys
     def handler(event, context):

@@ -12,8 +12,8 @@ from microlam.functions.environment import RESERVED_VARIABLES
 FILE = "microlam.toml"
 EXECUTORS = ("processes", "inprocess")
 LOG_FORMATS = ("Text", "JSON")
+PYTHONS = tuple(f"python3.{minor}" for minor in range(8, 15))      # what workers/ runs on; AWS's API takes the same
 
-_RUNTIME = re.compile(r"python3\.\d{1,2}")
 _NAME = re.compile(r"[a-zA-Z0-9-_]{1,64}")
 _HANDLER = re.compile(r"\S{1,128}")
 _VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
@@ -115,6 +115,12 @@ def _one_of(*known: str) -> Callable[[object, str], str]:
     return read
 
 
+def _python(value: object, where: str) -> str:
+    if not isinstance(value, str) or value not in PYTHONS:
+        raise ValueError(f'{where} must be a Python from "{PYTHONS[0]}" to "{PYTHONS[-1]}", not {value!r}')
+    return value
+
+
 def _matching(pattern: re.Pattern[str], must: str) -> Callable[[object, str], str]:
     def read(value: object, where: str) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
@@ -146,7 +152,7 @@ _READERS: Mapping[str, Callable[[object, str], object]] = {
     "memory": _whole(128, 10240, "MB"),
     "environment": _variables,
     "concurrency": _whole(1, 1000, "workers"),
-    "runtime": _matching(_RUNTIME, 'a Python, as "python3.12"'),
+    "runtime": _python,
     "executor": _one_of(*EXECUTORS),
     "preload": _modules,
     "log_format": _one_of(*LOG_FORMATS),
