@@ -78,6 +78,9 @@ def test_the_defaults_are_those_of_aws() -> None:
     ("[functions.hello]\nschedule = [{ rate = 'x' }]", "rate is not known here"),
     ("[functions.hello]\nfiles = ['a/*/b/*.png']", "more than one *"),
     ("[functions.hello]\nfiles = [3]", "write the bucket's name"),
+    ("[functions.hello]\nfiles = { prefix = 'x' }", "functions.hello.files: bucket is missing: write { bucket = … }"),
+    ("[functions.hello]\nschedule = [{ timezone = 'UTC' }]", "functions.hello.schedule: expression is missing"),
+    ("[functions.hello]\nhttp = [{ qualifier = 'live' }]", "functions.hello.http: route is missing"),
 ])
 def test_what_cannot_be_used_is_named_with_its_remedy(toml: str, complaint: str) -> None:
     with pytest.raises(BrokenToml) as broken:

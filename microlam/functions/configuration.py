@@ -180,11 +180,17 @@ def _declare(said: object, read: Callable[[object], When]) -> Declared:
     return Declared(when=read(own), origin="toml", qualifier=read_qualifier(said["qualifier"]))
 
 
+def _needed(said: Mapping[str, object], key: str) -> object:
+    if key not in said:
+        raise ValueError(f"{key} is missing: write {{ {key} = … }}")
+    return said[key]
+
+
 def _route(said: object) -> When:
     """`"GET /orders"`, or `{route = …}`."""
     if isinstance(said, dict):
         _only(said, ("route",), "")
-        said = said.get("route")
+        said = _needed(said, "route")
     return read_route(said)
 
 
@@ -193,7 +199,7 @@ def _schedule(said: object) -> When:
     if not isinstance(said, dict):
         return read_schedule(said)
     _only(said, ("expression", "timezone"), "")
-    return read_schedule(said.get("expression"), said.get("timezone", "UTC"))
+    return read_schedule(_needed(said, "expression"), said.get("timezone", "UTC"))
 
 
 def _files(said: object) -> When:
@@ -207,7 +213,7 @@ def _files(said: object) -> When:
     if not isinstance(said, dict):
         raise ValueError(f"write the bucket's name, or {{bucket = …, prefix = …, suffix = …}}, not {said!r}")
     _only(said, ("bucket", "prefix", "suffix", "events"), "")
-    return read_drop(said.get("bucket"), said.get("prefix", ""), said.get("suffix", ""), said.get("events", ()))
+    return read_drop(_needed(said, "bucket"), said.get("prefix", ""), said.get("suffix", ""), said.get("events", ()))
 
 
 _TRIGGERS: Mapping[str, Callable[[object], When]] = {"http": _route, "schedule": _schedule, "files": _files}
