@@ -167,11 +167,22 @@ def test_microlam_toml_names_functions(tmp_path: Path) -> None:
     ]
 
 
-def test_a_handler_without_a_module_is_warned_about(tmp_path: Path) -> None:
-    discovery = found_in(tmp_path, {"hello.py": HANDLER}, toml='[functions.hello]\nhandler = "handler"')
+@pytest.mark.parametrize(("file", "text", "handler", "remedy"), [
+    ("hello.py", HANDLER, "handler", "hello.handler"),
+    ("hello.py", HANDLER, "hello", "hello.handler"),
+    ("hello.py", "def hello(event, context): ...", "hello", "hello.hello"),
+    ("hello.py", "def lambda_handler(event, context): ...", "hello", "hello.lambda_handler"),
+    ("hello/app.py", HANDLER, "hello", "app.handler"),
+    ("hello.py", "", "hello", "hello.handler"),
+    ("hello.py", HANDLER, ".handler", "hello.handler"),
+])
+def test_a_handler_without_a_module_is_warned_about_with_one_that_is_there(file: str, text: str, handler: str, remedy: str, tmp_path: Path) -> None:
+    discovery = found_in(tmp_path, {file: text}, toml=f'[functions.hello]\nhandler = "{handler}"')
 
-    assert handlers(discovery) == {"hello": "handler"}
-    assert 'write "hello.handler"' in discovery.functions["hello"].warnings[0]
+    assert handlers(discovery) == {"hello": handler}
+    assert discovery.functions["hello"].warnings == (f'functions.hello.handler = "{handler}" names no module; write "{remedy}".',)
+    mended = found_in(tmp_path, {}, toml=f'[functions.hello]\nhandler = "{remedy}"')
+    assert (handlers(mended), mended.functions["hello"].warnings) == ({"hello": remedy}, ())
 
 
 # ---- warnings --------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -90,6 +91,23 @@ def test_a_runtime_that_is_missing_runs_on_the_servers_python_and_says_so(serve:
     again = server.client().invoke(FunctionName="old")
     assert "[microlam]" not in server.invocation(again["ResponseMetadata"]["RequestId"])["logs"]
     assert len([line for line in server.lines if "no python3.9 was found" in line]) == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("--executor", "inprocess")])
+def test_a_runtime_is_of_no_effect_within_the_server_which_says_so(serve: Serve, flags: tuple[str, ...]) -> None:
+    runtime = next(name for name in PYTHONS if name != OWN_RUNTIME)
+    own = "" if flags else 'executor = "inprocess"\n'
+    server = serve({
+        "microlam.toml": f'[functions.old]\nruntime = "{runtime}"\n{own}[functions.same]\nruntime = "{OWN_RUNTIME}"\n{own}',
+        "old.py": "import sys\ndef handler(event, context): return list(sys.version_info[:2])", "same.py": "def handler(event, context): ...",
+    }, *flags)
+
+    [warning] = server.health["warnings"]
+    assert warning.startswith(f'old: runtime = "{runtime}" is of no effect with executor = "inprocess": the server\'s own process runs the function, on {OWN_RUNTIME}.')
+    server.printed(f"Warning: {re.escape(warning)}")
+    assert server.client().invoke(FunctionName="old")["Payload"].read() == json.dumps(list(sys.version_info[:2])).encode()
+    server.write({"microlam.toml": f'[functions.old]\nexecutor = "inprocess"\n[functions.same]\nruntime = "{runtime}"\nexecutor = "inprocess"\n'})
+    server.printed(f'Warning: same: runtime = "{runtime}" is of no effect')     # said of what is saved meanwhile, too
 
 
 # ---- looking ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from microlam.functions.configuration import Configuration, FunctionSettings
 from microlam.functions.declared import Declared, default_routes, read_mark
 from microlam.functions.listing import ENTRY_FILES, Listing, Source
 from microlam.functions.reading import Reading
-from microlam.model import Drop
+from microlam.model import OWN_RUNTIME, Drop
 
 _NAME = re.compile(r"[a-zA-Z0-9-_]{1,64}")
 _TEST_FILE = re.compile(r"test_.*|.*_test|conftest")
@@ -55,8 +55,10 @@ def named_files(configuration: Configuration) -> set[str]:
     return {path for name, settings in configuration.functions.items() for path in _places(name, settings)}
 
 
-def discover(listing: Listing, configuration: Configuration, known: Mapping[str, Found] | None = None) -> Discovery:
-    """The functions of a folder; a `known` one stays what it was while its file is empty or broken."""
+def discover(
+    listing: Listing, configuration: Configuration, known: Mapping[str, Found] | None = None, *, executor: str = "processes",
+) -> Discovery:
+    """The functions of a folder; a `known` one stays what it was while its file is empty or broken. `executor` runs those that name none."""
     found: dict[str, Found] = {}
     warnings: list[str] = []
     unsettled = False
@@ -71,7 +73,8 @@ def discover(listing: Listing, configuration: Configuration, known: Mapping[str,
             before = (known or {}).get(name)
             kept = before if before and before.file == file and source and _is_no_news(source, before, listing.taken_ns) else None
             unsettled = unsettled or bool(kept and source and not source.reading.blank and not source.reading.problem)
-            found[name] = _found(name, file, folder, configuration.functions.get(name, FunctionSettings()), source, kept)
+            one = _found(name, file, folder, configuration.functions.get(name, FunctionSettings()), source, kept)
+            found[name] = replace(one, warnings=(*one.warnings, *_runtime_warnings(one, executor)))
     warnings += [f"[functions.{name}] in microlam.toml: {_missing(name, settings)}" for name, settings in configuration.functions.items() if name not in found]
     shared = _shared(listing, found)
     importable = {one.folder or one.file.removesuffix(".py"): one for one in found.values()}
@@ -121,17 +124,16 @@ def _candidates(listing: Listing, configuration: Configuration, known: Mapping[s
 
 def _places(name: str, settings: FunctionSettings) -> list[str]:
     """Where the handler of a function that `microlam.toml` names may lie, the likeliest first."""
-    if settings.handler is None:
+    module = (settings.handler or "").rpartition(".")[0].replace(".", "/")
+    if not module:
         return [f"{name}.py", *(f"{name}/{entry}" for entry in ENTRY_FILES)]
-    module = settings.handler.rpartition(".")[0].replace(".", "/")
-    return [f"{folder}{module}{rest}" for folder in (f"{name}/", "") for rest in (".py", "/__init__.py")] if module else []
+    return [f"{folder}{module}{rest}" for folder in (f"{name}/", "") for rest in (".py", "/__init__.py")]
 
 
 def _missing(name: str, settings: FunctionSettings) -> str:
-    places = _places(name, settings)
-    if settings.handler is None or not places:
+    if not (settings.handler or "").rpartition(".")[0]:
         return f"there is no {name}.py and no {name}/. Create one, or remove the entry."
-    own, _, root, _ = places
+    own, _, root, _ = _places(name, settings)
     return f"its handler is {settings.handler}, but there is no {root} and no {own}. Create one, or correct the handler."
 
 
@@ -177,8 +179,9 @@ def _found(name: str, file: str, folder: str, settings: FunctionSettings, source
         warnings: list[str] = []
     else:
         declared, warnings = _declared(reading, handler.rpartition(".")[2], file)
-    if "." not in handler:
-        warnings.append(f'functions.{name}.handler = "{handler}" names no module; write "{module}.{handler}".')
+    if not handler.rpartition(".")[0]:
+        there = handler if handler in reading.names else reading.handler or "handler"
+        warnings.append(f'functions.{name}.handler = "{handler}" names no module; write "{module}.{there}".')
     if not (declared or settings.triggers or default_routes(name)):
         warnings.append(f"{file}: paths under /{name} belong to the server, so nothing leads to the function. Declare a route, or rename it.")
     if not folder and name in sys.stdlib_module_names:
@@ -187,6 +190,18 @@ def _found(name: str, file: str, folder: str, settings: FunctionSettings, source
         name=name, file=file, folder=folder, handler=handler, settings=settings, source=source,
         declared=(*declared, *settings.triggers), warnings=tuple(warnings),
     )
+
+
+def python_of(found: Found, executor: str) -> str:
+    """The runtime on which a function really runs: in the server's own process it is the server's. `executor` is that of those that name none."""
+    return OWN_RUNTIME if (found.settings.executor or executor) == "inprocess" else found.settings.runtime or OWN_RUNTIME
+
+
+def _runtime_warnings(found: Found, executor: str) -> Iterator[str]:
+    wanted, python = found.settings.runtime or OWN_RUNTIME, python_of(found, executor)
+    if wanted != python:
+        yield (f'runtime = "{wanted}" is of no effect with executor = "inprocess": the server\'s own process runs the function, on {python}. '
+               f'Write executor = "processes", or leave out runtime.')
 
 
 def _declared(reading: Reading, handler: str, file: str = "") -> tuple[tuple[Declared, ...], list[str]]:

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 from microlam.errors import FunctionNotFound, MicrolamError
 from microlam.functions.declared import settle_routes, triggers_of
 from microlam.functions.live import Live
-from microlam.functions.looking import Looker, Plan, Seen, python_of
+from microlam.functions.looking import Looker, Plan, Seen
 from microlam.functions.watching import Watcher
 from microlam.hooks import Hook
 from microlam.model import LATEST, Invocation, Outcome, Trigger, Version, function_arn
@@ -240,7 +240,7 @@ class FolderFunctions:
         """Install what a function requires; gives why that fails."""
         try:
             if plan.requirements is not None:
-                await self._requirements.install(plan.requirements, python_of(plan.found))
+                await self._requirements.install(plan.requirements, plan.python)
         except RequirementsFailed as error:
             return error
         return None
@@ -377,7 +377,7 @@ class FolderFunctions:
         self._look_pause_ends = time.monotonic() + LOOK_PAUSE * (time.monotonic() - began)
 
     def _apply(self, seen: Seen, *, first: bool = False) -> None:
-        warned = {*self.warnings, *(warning for live in self._live.values() for warning in live.plan.found.warnings)}
+        warned = self._all_warnings()
         before, self._seen = self._seen, seen
         arns = {function_arn(name, self._region, self._account): plan for name, plan in seen.plans.items()}
         for arn in self._live.keys() - arns.keys():
@@ -396,8 +396,13 @@ class FolderFunctions:
             return
         self._settle_triggers()
         if not first:
-            for warning in sorted({*self.warnings, *(warning for plan in arns.values() for warning in plan.found.warnings)} - warned):
+            for warning in sorted(self._all_warnings() - warned):
                 self._say(f"Warning: {warning}")
+
+    def _all_warnings(self) -> set[str]:
+        """Those about the folder, and those about a function with its name."""
+        found = [live.plan.found for live in self._live.values()]
+        return {*self.warnings, *(f"{one.name}: {warning}" for one in found for warning in one.warnings)}
 
     def _settle_triggers(self) -> None:
         found = {arn: live.plan.found for arn, live in self._live.items()}

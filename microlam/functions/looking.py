@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from microlam.functions.discovery import Discovery, Found, buckets_of, discover, named_files
+from microlam.functions.discovery import Discovery, Found, buckets_of, discover, named_files, python_of
 from microlam.functions.inputs import InputFiles, Inputs
 from microlam.functions.listing import NEVER_CODE, FolderReader, Listing
 from microlam.model import OWN_RUNTIME, Version
@@ -33,6 +33,11 @@ class Plan:
     requirements: Path | None               # the file
     installed: Path | None                  # where what it asks for is, or will be
     executor: str                           # where the function does not say how it is run
+
+    @property
+    def python(self) -> str:
+        """The runtime on which it really runs: in the server's own process it is the server's."""
+        return python_of(self.found, self.executor)
 
     @cached_property
     def own(self) -> str:
@@ -61,7 +66,7 @@ class Plan:
     def syntax_error(self) -> Mapping[str, object] | None:
         """What importing the handler's file would say, known without it."""
         problem = self.found.reading.problem
-        if problem is None or self.found.settings.runtime not in (None, OWN_RUNTIME):       # another Python may take it
+        if problem is None or self.python != OWN_RUNTIME:       # another Python may take it
             return None
         return {
             "errorType": "Runtime.UserCodeSyntaxError",
@@ -106,7 +111,7 @@ class Looker:
         listing = self._reader.read(named_files(inputs.configuration))
         before = self._before
         if before is None or before.discovery.unsettled or inputs is not before.inputs or not listing.same_as(self._listing):
-            discovery = discover(listing, inputs.configuration, known)
+            discovery = discover(listing, inputs.configuration, known, executor=self._executor)
         else:
             discovery = before.discovery
         plans = self._plans(discovery, inputs)
@@ -166,7 +171,7 @@ class Looker:
         return self._required(plan.found) == (plan.requirements, plan.installed)
 
     def _required(self, found: Found) -> tuple[Path, Path | None] | tuple[None, None]:
-        runtime = python_of(found)
+        runtime = python_of(found, self._executor)
         own = self._required_by(self._folder / found.folder, runtime) if found.folder else None
         return own or self._required_by(self._folder, runtime) or (None, None)
 
@@ -195,8 +200,3 @@ class Looker:
         code = {found.folder or found.file.partition("/")[0] for found in discovery.functions.values()} | set(discovery.shared)
         below = folders_under(self._folder, sorted(code), self._apart)
         return frozenset({self._folder, *(self._folder / name for name in (tops - buckets_of(discovery.functions.values())) | set(below))})
-
-
-def python_of(found: Found) -> str:
-    """The runtime on which a function really runs: in the server's own process it is the server's."""
-    return OWN_RUNTIME if found.settings.executor == "inprocess" else found.settings.runtime or OWN_RUNTIME
