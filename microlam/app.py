@@ -219,7 +219,9 @@ class Microlam:
         if not self.store.indexed:
             self.say("This Python's SQLite has no full-text search (FTS5): a search of the record reads one invocation after the other.")
         await self.store.recover(self.clock.now())
-        self.interpreters = Interpreters(lending=settings.data / "run", environment=os.environ, say=self.say)
+        self.interpreters = Interpreters(
+            lending=settings.data / "run", environment=os.environ, say=self.say, functions=lambda runtime: self.functions.on(runtime),
+        )
         self.executors = Executors(self._processes(), self._in_process)
         life.push_async_callback(self.executors.close)
         self.triggers = Triggers()
@@ -250,7 +252,7 @@ class Microlam:
         )
         self.schedules = Schedules(self.store, self.triggers, self.clock, wake=self.invoker.wake, catch_up=settings.catch_up, say=self.say)
         self.folders = Folders(self.buckets, self.triggers, self.clock, quiet=settings.file_quiet, poll=settings.poll, say=self.say)
-        await self.functions.load()
+        await self.functions.load(tell=not self._servers_url)       # else its banner does
         for hosted in self._hosted:
             for version in await self.functions.host(hosted):
                 self.executors.inprocess.register(version, hosted.handler)
@@ -307,7 +309,7 @@ class Microlam:
 
     async def _look_for_interpreters(self) -> None:
         """Tell early, without keeping anybody waiting, which of the Pythons that functions ask for are missing."""
-        for runtime in sorted({function.latest.runtime for function in self.functions.all()}):
+        for runtime in sorted({function.latest.runtime for function in self.functions.all() if function.latest.executor != "inprocess"}):
             await self.interpreters.find(runtime)
 
     async def _prune(self) -> None:

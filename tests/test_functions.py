@@ -374,6 +374,7 @@ async def test_a_syntax_error_is_known_before_anybody_asks(folder: Folder) -> No
     await folder.load({"hello.py": HANDLER.format("hi") + "def ("})
 
     assert folder.error().startswith("Runtime.UserCodeSyntaxError: Syntax error in module 'hello': invalid syntax (hello.py, line 3)")
+    assert folder.said == [f"hello: {folder.error()}"]
 
 
 async def test_many_requests_wait_for_one_import(folder: Folder) -> None:

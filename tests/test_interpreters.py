@@ -79,7 +79,7 @@ def test_a_runtime_that_is_missing_runs_on_the_servers_python_and_says_so(serve:
     server = serve(files, PATH=f"{shim.parent}{os.pathsep}/bin", HOME=str(tmp_path), PYENV_ROOT="")
 
     sentence = f"no python3.9 was found on this machine, so Python 3.{sys.version_info.minor} runs it: install one (pyenv install 3.9, or uv python install 3.9)"
-    server.printed("Warning: no python3.9 was found")     # nobody has called it yet
+    server.printed(sentence.replace(" runs it:", " runs old:").partition("(")[0])     # nobody has called it yet
     reply = server.client().invoke(FunctionName="old")
     assert reply["Payload"].read() == f"[3, {sys.version_info.minor}]".encode()
 
@@ -91,6 +91,13 @@ def test_a_runtime_that_is_missing_runs_on_the_servers_python_and_says_so(serve:
     again = server.client().invoke(FunctionName="old")
     assert "[microlam]" not in server.invocation(again["ResponseMetadata"]["RequestId"])["logs"]
     assert len([line for line in server.lines if "no python3.9 was found" in line]) == 1
+
+
+def test_a_runtime_that_is_missing_is_told_with_who_asks_for_it_as_soon_as_that_is_saved(serve: Serve, tmp_path: Path) -> None:
+    handler = "def handler(event, context): ..."
+    server = serve({"one.py": handler, "two.py": handler, "three.py": handler}, PATH="/bin", HOME=str(tmp_path), PYENV_ROOT="")
+    server.write({"microlam.toml": "".join(f'[functions.{name}]\nruntime = "python3.9"\n' for name in ("one", "two"))})
+    server.printed(rf"^Warning: no python3\.9 was found on this machine, so Python 3\.{sys.version_info.minor} runs one, two: install one ")
 
 
 @pytest.mark.parametrize("flags", [(), ("--executor", "inprocess")])

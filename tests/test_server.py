@@ -199,6 +199,15 @@ def test_the_next_request_after_a_save_runs_the_new_code(serve: Serve) -> None:
         assert server.get("/hello").json() == {"message": f"hello {number}"}
 
 
+def test_a_function_that_is_broken_at_the_start_is_told_once_and_that_it_is_mended(serve: Serve) -> None:
+    server = serve({"hello.py": "def handler(event, context)\n    return 1\n"})
+    server.printed("Ctrl-C")        # the banner's last line
+    assert [line.partition(" Syntax")[0] for line in server.lines if "UserCodeSyntaxError" in line] == ["  Error: hello: Runtime.UserCodeSyntaxError:"]
+    server.write({"hello.py": HELLO})
+    assert server.get("/hello").json() == {"message": "hello"}
+    server.printed("^hello: mended$")
+
+
 def test_the_last_good_code_serves_while_the_new_does_not_import(serve: Serve) -> None:
     server = serve({"hello.py": HELLO})
     assert server.get("/hello").status == 200

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,22 +41,29 @@ class Interpreter:
 
     @property
     def notice(self) -> str:
-        """What is to be said of it in a log and to a developer; nothing where it is the right one."""
+        """What is to be said of it in a function's log and beside its name; nothing where it is the right one."""
+        return self.notice_of(["it"])
+
+    def notice_of(self, functions: Sequence[str]) -> str:
+        """The same about several functions, by name."""
         if not self.missing:
             return ""
-        version = self.missing.removeprefix("python")
-        return (f"no {self.missing} was found on this machine, so Python {sys.version_info.major}.{sys.version_info.minor} runs it: "
+        version, names = self.missing.removeprefix("python"), ", ".join(functions)
+        return (f"no {self.missing} was found on this machine, so Python {sys.version_info.major}.{sys.version_info.minor} runs {names}: "
                 f"install one (pyenv install {version}, or uv python install {version}) and start the server again")
 
 
 class Interpreters:
-    """Every interpreter that was needed so far. `lending` is where links to the server's own packages are made for the others."""
+    """Every interpreter that was needed so far. `lending` is where links to the server's own packages are made for the others.
+
+    `functions` tells who runs on a runtime: their names are said where it is missing.
+    """
 
     def __init__(self, known: Mapping[str, str] | None = None, *, lending: Path | None = None, environment: Mapping[str, str] | None = None,
-                 say: Callable[[str], None] = lambda text: None) -> None:
+                 say: Callable[[str], None] = lambda text: None, functions: Callable[[str], Sequence[str]] = lambda runtime: ()) -> None:
         self.own = Interpreter(sys.executable, tuple(site_packages()))
         self._known = {runtime: Interpreter(path) for runtime, path in (known or {}).items()}
-        self._lending, self._environment, self._say = lending, environment, say
+        self._lending, self._environment, self._say, self._functions = lending, environment, say, functions
         self._looking = asyncio.Lock()
 
     def known(self, runtime: str) -> Interpreter | None:
@@ -78,8 +85,8 @@ class Interpreters:
             lent = await asyncio.to_thread(lend, self._lending, (3, int(named[1]))) if path and self._lending else ()
             found = Interpreter(path, lent) if path else replace(self.own, missing=runtime)
         self._known[runtime] = found
-        if found.notice:
-            self._say(f"Warning: {found.notice}")
+        if found.missing:
+            self._say(f"Warning: {found.notice_of(self._functions(runtime) or ['it'])}")
         return found
 
 

@@ -93,6 +93,7 @@ class FolderFunctions:
         self._packages = Packages(data / "packages")
         self._requirements = Requirements(requirements or data / "requirements", say, interpreter)
         apart = frozenset(path.resolve() for path in (data, env_vars) if path)
+        self._interpreter = interpreter
         self._looker = Looker(folder, apart, env_vars, self._requirements, self._packages, bucket_folder, executor)
         self._watcher = Watcher(poll=poll, say=say)
         self._live: dict[str, Live] = {}
@@ -281,7 +282,7 @@ class FolderFunctions:
         live.stop_importing()
         version, since, pause = made.version, time.monotonic(), LOOK_MEANWHILE
         live.tried.append(version)
-        importing = live.importing = self._start(self._warmed(version))
+        importing = live.importing = self._start(_coroutine(self._warm(version)))
         while not importing.done() and time.monotonic() - since < self._patience:
             await asyncio.wait({importing}, timeout=min(pause, self._patience))
             begun = time.monotonic()
@@ -298,9 +299,6 @@ class FolderFunctions:
             live.latest, live.failure = version, {"errorType": "StillImporting", "errorMessage": f"after {self._patience:g} s the new code is not imported yet"}
             self._start(self._follow(live, made, importing))
         return None
-
-    async def _warmed(self, version: Version) -> Outcome | None:
-        return await self._warm(version)        # a task is made of a coroutine only
 
     async def _follow(self, live: Live, made: Made, importing: asyncio.Task[Outcome | None]) -> None:
         """Let a version that takes its time serve once it has been imported after all."""
@@ -334,23 +332,25 @@ class FolderFunctions:
         wanted = {Path(version.root) for version in [*self._ending, *(version for live in self._live.values() for version in live.versions())]}
         await asyncio.to_thread(self._packages.remove_all_but, wanted)
 
-    def _tell(self, live: Live) -> None:
-        """Say what became of a function, once."""
+    def _tell(self, live: Live, *, aloud: bool = True) -> None:
+        """Say what became of a function, once; not `aloud` where others do."""
         error = live.error
         words = f"{error.get('errorType')}: {error.get('errorMessage')}" if error else ""
         if words == live.told:
             return
         live.told = words
+        if not aloud:
+            return
         name = live.plan.found.name
         serves = live.good is not None and live.broken is None and not (live.trouble and live.bare)
         self._say(f"{name}: {words}{' — the last good code goes on serving' if serves else ''}" if words else f"{name}: mended")
 
     # ---- new and removed functions -----------------------------------------------------------------------------------
 
-    async def load(self) -> None:
-        """Find the functions; raises BrokenToml where their configuration cannot be read. Nothing is imported nor copied."""
+    async def load(self, *, tell: bool = True) -> None:
+        """Find the functions, and `tell` which are broken; raises BrokenToml where their configuration cannot be read. Nothing is imported nor copied."""
         async with self._looking:
-            self._apply(await asyncio.to_thread(self._looker.look, {}, {}, strict=True), first=True)
+            self._apply(await asyncio.to_thread(self._looker.look, {}, {}, strict=True), first=True, tell=tell)
 
     async def look(self) -> None:
         """Notice now what has changed in the folder."""
@@ -376,7 +376,7 @@ class FolderFunctions:
         await self.look()
         self._look_pause_ends = time.monotonic() + LOOK_PAUSE * (time.monotonic() - began)
 
-    def _apply(self, seen: Seen, *, first: bool = False) -> None:
+    def _apply(self, seen: Seen, *, first: bool = False, tell: bool = True) -> None:
         warned = self._all_warnings()
         before, self._seen = self._seen, seen
         arns = {function_arn(name, self._region, self._account): plan for name, plan in seen.plans.items()}
@@ -391,13 +391,20 @@ class FolderFunctions:
             if plan.found.name in seen.changed or not plan.runs_like(live.plan):
                 live.mark()
             live.plan = plan
-            self._tell(live)
+            self._tell(live, aloud=tell)
         if before is not None and before.discovery is seen.discovery:
             return
         self._settle_triggers()
         if not first:
+            self._look_for_pythons()
             for warning in sorted(self._all_warnings() - warned):
                 self._say(f"Warning: {warning}")
+
+    def _look_for_pythons(self) -> None:
+        """Have the Pythons found that functions name, so that one that is missing is told before it is needed."""
+        if self._interpreter is not None:
+            for runtime in {live.plan.python for live in self._live.values()}:
+                self._start(_coroutine(self._interpreter(runtime)))
 
     def _all_warnings(self) -> set[str]:
         """Those about the folder, and those about a function with its name."""
@@ -463,6 +470,10 @@ class FolderFunctions:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def _coroutine(awaitable: Awaitable[T]) -> T:
+    return await awaitable      # a task is made of a coroutine only
 
 
 def _described(error: Exception) -> dict[str, object]:

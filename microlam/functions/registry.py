@@ -88,6 +88,10 @@ class Registry:
         warning = self._runtime_warning(OWN_RUNTIME if inprocess else function.latest.runtime)
         return replace(function, warnings=(*function.warnings, warning)) if warning else function
 
+    def on(self, runtime: str) -> Sequence[str]:
+        """The names of the functions whose workers run on a Python."""
+        return [function.name for function in self.all() if function.latest.runtime == runtime and function.latest.executor != "inprocess"]
+
     def bereft(self) -> Sequence[str]:
         """The ARNs of functions whose file is gone, and of which there are versions still."""
         return sorted(shelf.arn for shelf in self._shelves.by_arn.values() if shelf.versions and not shelf.latest and shelf.arn not in self._folder)
@@ -257,10 +261,10 @@ class Registry:
         if outcome.cold:
             self._folder.ended(invocation, outcome)
 
-    async def load(self) -> None:
-        """Find the functions; raises BrokenToml where the folder's configuration cannot be read. Nothing is imported nor copied."""
+    async def load(self, *, tell: bool = True) -> None:
+        """Find the functions, and `tell` which are broken; raises BrokenToml where the folder's files say what cannot be. Nothing is imported nor copied."""
         await self._shelves.load()
-        await self._folder.load()
+        await self._folder.load(tell=tell)
         self.concurrency.load()
         await asyncio.to_thread(self._archives.remove_all_but, await self._shelves.archives())
 
