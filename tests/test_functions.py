@@ -370,6 +370,25 @@ async def test_a_first_import_that_fails_is_noted(folder: Folder) -> None:
     assert folder.error() == ""
 
 
+async def test_env_vars_for_a_function_that_is_not_there_are_warned_about(tmp_path: Path) -> None:
+    env_vars = tmp_path / "env.json"
+    env_vars.write_text('{"Parameters": {"A": "1"}, "helo": {"B": "2"}, "zzz": {"B": "2"}, "hello": {"B": "2"}}')
+    (tmp_path / "functions").mkdir()
+    folder = Folder(tmp_path / "functions", env_vars=env_vars)
+    await folder.load({"hello.py": HANDLER.format("hi")})
+
+    assert folder.functions.warnings == (
+        "env.json: there is no function helo, so its variables reach nobody. Did you mean hello?",
+        "env.json: there is no function zzz, so its variables reach nobody. Create it, or remove the entry.",
+    )
+    folder.write({"zzz.py": HANDLER.format("there now")})
+    env_vars.write_text('{"shop": {"B": "2"}}')
+    await folder.functions.look()
+    assert folder.said[-1] == "Warning: env.json: there is no function shop, so its variables reach nobody. Create it, or remove the entry."
+    assert len(folder.functions.warnings) == 1
+    await folder.functions.close()
+
+
 async def test_a_syntax_error_is_known_before_anybody_asks(folder: Folder) -> None:
     await folder.load({"hello.py": HANDLER.format("hi") + "def ("})
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from microlam.errors import BrokenToml
@@ -31,9 +31,15 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 class Variables:
     """What one file sets for every function and for some by name, and a warning for each name that AWS keeps to itself."""
 
+    file: str = ""
     everybody: Mapping[str, str] = field(default_factory=dict)
     functions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def strangers(self, functions: Collection[str]) -> list[str]:
+        """A warning for each name that is none of these functions'."""
+        return [f"{self.file}: there is no function {name}, so its variables reach nobody. {_whom(name, functions)}"
+                for name in self.functions if name not in functions]
 
     @classmethod
     def of(cls, file: str, everybody: Mapping[str, str], functions: Mapping[str, Mapping[str, str]] | None = None) -> Variables:
@@ -41,10 +47,16 @@ class Variables:
         functions = functions or {}
         refused = sorted(RESERVED_VARIABLES & {name for variables in (everybody, *functions.values()) for name in variables})
         return cls(
-            everybody=_allowed(everybody),
+            file=file, everybody=_allowed(everybody),
             functions={name: _allowed(variables) for name, variables in functions.items()},
             warnings=tuple(f"{file}: {name} is reserved, as on AWS, and reaches no function. Choose another name for it." for name in refused),
         )
+
+
+def _whom(name: str, functions: Collection[str]) -> str:
+    from difflib import get_close_matches
+    near = get_close_matches(name, functions, 1)
+    return f"Did you mean {near[0]}?" if near else "Create it, or remove the entry."
 
 
 def _allowed(variables: Mapping[str, str]) -> dict[str, str]:

@@ -112,6 +112,7 @@ class Looker:
         before = self._before
         if before is None or before.discovery.unsettled or inputs is not before.inputs or not listing.same_as(self._listing):
             discovery = discover(listing, inputs.configuration, known, executor=self._executor)
+            discovery = replace(discovery, warnings=(*discovery.warnings, *inputs.env_vars.strangers(discovery.functions.keys())))
         else:
             discovery = before.discovery
         plans = self._plans(discovery, inputs)
