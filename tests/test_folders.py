@@ -70,6 +70,9 @@ class House:
     async def has(self, key: str) -> bool:
         return key in await self.store.objects("uploads")
 
+    async def warned(self) -> bool:
+        return bool(self.said)
+
     async def follows_nothing(self) -> bool:
         return not any("Follower.run" in repr(task.get_coro()) for task in asyncio.all_tasks())
 
@@ -88,9 +91,11 @@ def said(event: S3Model) -> str:
 
 
 @asynccontextmanager
-async def running(root: Path, *drops: Drop, poll: bool = False, quiet: float = QUIET, kind: type[Buckets] = Buckets) -> AsyncIterator[House]:
-    folder, data = root / "functions", root / "data"
-    folder.mkdir(exist_ok=True)
+async def running(
+    root: Path, *drops: Drop, poll: bool = False, quiet: float = QUIET, kind: type[Buckets] = Buckets, folder: Path | None = None,
+) -> AsyncIterator[House]:
+    folder, data = folder or root / "functions", root / "data"
+    (root / "functions").mkdir(exist_ok=True)
     store = await Store.open(data)
     triggers, woken = Triggers(), asyncio.Event()
     sentences: list[str] = []
@@ -447,16 +452,113 @@ async def test_a_folder_made_beside_the_functions_is_used_from_then_on(tmp_path:
         assert await house.happened(1) == ["ObjectCreated:Put b.txt"]
 
 
-async def test_a_folder_that_is_deleted_and_made_again_is_followed_on(house: House, uploads: Path) -> None:
+def move_away(folder: Path) -> None:
+    folder.rename(folder.parent.parent / "elsewhere")
+
+
+def put_a_file_there(folder: Path) -> None:
+    move_away(folder)
+    folder.write_text("no folder")
+
+
+def remove(path: Path) -> None:
+    if path.is_file():
+        path.unlink()
+
+
+@pytest.mark.parametrize("lose", [move_away, put_a_file_there])
+async def test_a_folder_that_is_gone_deletes_nothing_and_is_followed_on_when_it_is_there_again(
+    house: House, tmp_path: Path, uploads: Path, lose: Callable[[Path], None],
+) -> None:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (uploads / name).write_text("x")
+    await house.happened(3)
+    lose(uploads)
+    await until(house.warned)
+    assert house.said[0].startswith(f"Warning: bucket uploads has lost its folder: there is no {uploads}. Nothing in it is taken for deleted")
+    # what differs when it comes back is all that happens
+    (tmp_path / "elsewhere" / "b.txt").unlink()
+    (tmp_path / "elsewhere" / "c.txt").write_text("another")
+    (tmp_path / "elsewhere" / "d.txt").write_text("x")
+    remove(uploads)
+    (tmp_path / "elsewhere").rename(uploads)
+    assert sorted(await house.happened(3)) == ["ObjectCreated:Put c.txt", "ObjectCreated:Put d.txt", "ObjectRemoved:Delete b.txt"]
+    assert await nothing_more(house, uploads)
+    assert len(house.said) == 1
+    assert not house.buckets.own("uploads").exists()
+
+
+async def test_a_folder_that_is_made_again_empty_says_that_its_files_are_deleted(house: House, uploads: Path) -> None:
     (uploads / "a.txt").write_text("x")
     await house.happened(1)
     shutil.rmtree(uploads)
-    assert await house.happened(1) == ["ObjectRemoved:Delete a.txt"]
+    await until(house.warned)
     uploads.mkdir()
+    assert await house.happened(1) == ["ObjectRemoved:Delete a.txt"]
     (uploads / "b.txt").write_text("x")
     assert await house.happened(1) == ["ObjectCreated:Put b.txt"]
-    (uploads / "c.txt").write_text("x")
+    # one that holds nothing may go: the next is under the data folder
+    (uploads / "b.txt").unlink()
+    assert await house.happened(1) == ["ObjectRemoved:Delete b.txt"]
+    uploads.rmdir()
+    own = house.buckets.own("uploads")
+    await until(lambda: asyncio.to_thread(own.is_dir))
+    (own / "c.txt").write_text("x")
     assert await house.happened(1) == ["ObjectCreated:Put c.txt"]
+
+
+async def test_a_folder_that_is_not_there_at_the_start_deletes_nothing(tmp_path: Path, uploads: Path) -> None:
+    (uploads / "old.txt").write_text("old")
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        await house.known()
+        (uploads / "a.txt").write_text("x")
+        await house.happened(1)
+    # given another --buckets, in which there is no such folder
+    async with running(tmp_path, Drop(bucket="uploads"), folder=tmp_path / "typo") as house:
+        await until(house.warned)
+        assert f"bucket uploads has lost its folder: there is no {tmp_path / 'typo' / 'uploads'} (it was {uploads} before)." in house.said[0]
+    (uploads / "b.txt").write_text("x")
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        assert await house.happened(1) == ["ObjectCreated:Put b.txt"]
+        assert (await nothing_more(house, uploads), house.said) == (True, [])
+    # and that of the data folder
+    async with running(tmp_path, Drop(bucket="inbox")) as house:
+        await house.known("inbox")
+        (house.buckets.own("inbox") / "a.txt").write_text("x")
+        await house.happened(1)
+        own = house.buckets.own("inbox")
+    own.rename(tmp_path / "inbox")
+    async with running(tmp_path, Drop(bucket="inbox")) as house:
+        await until(house.warned)
+        (tmp_path / "inbox").rename(own)
+        assert await nothing_more(house, own)
+
+
+async def test_a_data_folder_that_was_moved_as_a_whole_is_followed_on(tmp_path: Path) -> None:
+    root, moved = tmp_path / "before", tmp_path / "after"
+    root.mkdir()
+    async with running(root, Drop(bucket="inbox")) as house:
+        await house.known("inbox")
+        (house.buckets.own("inbox") / "a.txt").write_text("x")
+        await house.happened(1)
+    root.rename(moved)
+    async with running(moved, Drop(bucket="inbox")) as house:
+        (house.buckets.own("inbox") / "b.txt").write_text("x")
+        assert await house.happened(1) == ["ObjectCreated:Put b.txt"]
+        assert house.said == []
+
+
+async def test_a_folder_made_beside_the_functions_while_the_server_was_down_deletes_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        await house.known()
+        (house.buckets.own("uploads") / "a.txt").write_text("x")
+        await house.happened(1)
+    uploads = house.folder / "uploads"
+    uploads.mkdir()
+    (uploads / "b.txt").write_text("x")
+    async with running(tmp_path, Drop(bucket="uploads")) as house:
+        assert await house.happened(1) == ["ObjectCreated:Put b.txt"]
+        assert await nothing_more(house, uploads)
 
 
 async def test_a_bucket_listened_to_later_is_not_told_of_what_was_before(tmp_path: Path, uploads: Path) -> None:

@@ -378,13 +378,13 @@ async def test_env_vars_for_a_function_that_is_not_there_are_warned_about(tmp_pa
     await folder.load({"hello.py": HANDLER.format("hi")})
 
     assert folder.functions.warnings == (
-        "env.json: there is no function helo, so its variables reach nobody. Did you mean hello?",
-        "env.json: there is no function zzz, so its variables reach nobody. Create it, or remove the entry.",
+        "env.json: there is no function helo in the folder, so its variables reach nobody. Did you mean hello?",
+        "env.json: there is no function zzz in the folder, so its variables reach nobody. Create it, or remove the entry.",
     )
     folder.write({"zzz.py": HANDLER.format("there now")})
     env_vars.write_text('{"shop": {"B": "2"}}')
     await folder.functions.look()
-    assert folder.said[-1] == "Warning: env.json: there is no function shop, so its variables reach nobody. Create it, or remove the entry."
+    assert folder.said[-1] == "Warning: env.json: there is no function shop in the folder, so its variables reach nobody. Create it, or remove the entry."
     assert len(folder.functions.warnings) == 1
     await folder.functions.close()
 

@@ -38,7 +38,7 @@ class Variables:
 
     def strangers(self, functions: Collection[str]) -> list[str]:
         """A warning for each name that is none of these functions'."""
-        return [f"{self.file}: there is no function {name}, so its variables reach nobody. {_whom(name, functions)}"
+        return [f"{self.file}: there is no function {name} in the folder, so its variables reach nobody. {_whom(name, functions)}"
                 for name in self.functions if name not in functions]
 
     @classmethod

@@ -16,11 +16,14 @@ import orjson
 from microlam.errors import InvalidParameter
 from microlam.events.s3 import DELETE, PUT, s3_event
 from microlam.model import Drop, Invocation, Trigger, account_of, new_id, split_arn
-from microlam.store import ObjectRow, Store
+from microlam.store import Document, ObjectRow, Store
 from microlam.triggers import Triggers, listeners
 
 # S3's first rules, as botocore still takes them, rather than today's (3-63, lower case): folders have names like "in" or "My_Files".
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+_KIND = "bucket"
 
 
 def check_bucket(name: str) -> None:
@@ -59,10 +62,22 @@ class Buckets:
         check_bucket(bucket)
         return bucket_folder(self._folder, self._data, bucket)
 
-    def places(self) -> Mapping[str, Path]:
-        """The folders of all buckets that a function listens to; one whose triggers are paused is still kept in mind, so that nothing piles up."""
+    def own(self, bucket: str) -> Path:
+        """The folder under the data folder that it has where there is none beside the functions."""
+        return (self._data / "buckets" / bucket).absolute()
+
+    def beside(self, bucket: str) -> Path:
+        """The folder that it has if there is one."""
+        return (self._folder / bucket).absolute()
+
+    def names(self) -> Sequence[str]:
+        """All buckets that a function listens to; one whose triggers are paused is still kept in mind, so that nothing piles up."""
         names = {trigger.when.bucket for trigger in self._triggers.drops() if isinstance(trigger.when, Drop)}
-        return {name: self.place(name) for name in sorted(names) if _NAME.fullmatch(name)}
+        return [name for name in sorted(names) if _NAME.fullmatch(name)]
+
+    def places(self) -> Mapping[str, Path]:
+        """The folders of all these, by name."""
+        return {name: self.place(name) for name in self.names()}
 
     # ---- what is recorded ---------------------------------------------------------------------------------------
 
@@ -82,6 +97,20 @@ class Buckets:
         rows = [self._row(file) for file in files]
         await self._store.change_objects(bucket, rows, gone, [])
         return rows
+
+    async def home(self, bucket: str) -> Path | None:
+        """The folder in which the recorded objects of a bucket lie; None where there are none."""
+        if not await self._store.objects(bucket):
+            return None
+        kept = await self._store.documents(_KIND, bucket)
+        # Its own moves with the data folder.
+        return Path(beside) if kept and (beside := kept[0].body["beside"]) else self.own(bucket) if kept else self.place(bucket)
+
+    async def settle(self, bucket: str, folder: Path) -> None:
+        """Remember which folder a bucket's objects lie in."""
+        now = Document(kind=_KIND, owner=bucket, name="folder", body={"beside": None if folder == self.own(bucket) else str(folder)})
+        if await self._store.documents(_KIND, bucket) != [now]:
+            await self._store.change_documents(keep=[now])
 
     async def know(self, bucket: str) -> None:
         """The files that were there first are taken in; from now on each is an event."""

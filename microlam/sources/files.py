@@ -37,6 +37,7 @@ class Scan:
 
     files: dict[str, Look] = field(default_factory=dict)
     blind: dict[str, str] = field(default_factory=dict)
+    gone: bool = False          # the folder itself is not there, which says nothing of its files
 
 
 def scan(folder: Path) -> Scan:
@@ -50,7 +51,7 @@ def scan(folder: Path) -> Scan:
                 for entry in entries:
                     _see(entry, within, seen, folders)
         except (FileNotFoundError, NotADirectoryError):
-            continue
+            seen.gone = seen.gone or not within
         except OSError as error:
             seen.blind[within] = error.strerror or str(error)
     return seen
@@ -99,6 +100,8 @@ class Differences:
 def differences(folder: Path, recorded: Mapping[str, ObjectRow]) -> Differences:
     """How a folder differs from what is recorded of it."""
     seen = scan(folder)
+    if seen.gone:
+        return Differences({}, {})
     return Differences(dict(_differing(seen, recorded)), seen.blind)
 
 

@@ -36,7 +36,9 @@ class Folders:
                  say: Callable[[str], None] = print) -> None:
         self._buckets, self._triggers, self._clock, self._quiet, self._poll, self._say = buckets, triggers, clock, quiet, poll, say
         self._began = time.time_ns()            # what is dropped from now on is an event, also before `run` gets to look
+        self._names: Sequence[str] = ()
         self._places: Mapping[str, Place] = {}
+        self._homes: dict[str, Path | None] = {}        # of those that are not followed: where what is on record lies
         self._followers: dict[str, Follower] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
         self._listening: asyncio.Task[None] | None = None
@@ -74,16 +76,26 @@ class Folders:
 
     async def _look(self, tasks: asyncio.TaskGroup, *, starting: bool) -> None:
         """See where the buckets are now, and follow what is new there."""
-        places, problems = await asyncio.to_thread(_find, self._buckets)
+        names = self._buckets.names()
+        homes = {bucket: await self._home(bucket) for bucket in names}
+        places, problems = await asyncio.to_thread(_find, self._buckets, homes)
         for problem in problems - self._problems:
             self._say(problem)
         self._problems = problems
         if places != self._places or (self._listening is not None and self._listening.done()):
-            await self._follow(places, tasks, starting=starting)
+            await self._follow(places, homes, tasks, starting=starting)
+        self._names = names
+        self._homes = {bucket: home for bucket, home in homes.items() if bucket not in places}
+
+    async def _home(self, bucket: str) -> Path | None:
+        """The folder that holds what is on record of a bucket; None where that is nothing."""
+        if bucket in self._followers:
+            return self._places[bucket].path if self._followers[bucket].holds else None
+        return self._homes[bucket] if bucket in self._homes else await self._buckets.home(bucket)
 
     # ---- whom to follow -----------------------------------------------------------------------------------------
 
-    async def _follow(self, places: Mapping[str, Place], tasks: asyncio.TaskGroup, *, starting: bool) -> None:
+    async def _follow(self, places: Mapping[str, Place], homes: Mapping[str, Path | None], tasks: asyncio.TaskGroup, *, starting: bool) -> None:
         await self._stop_listening()
         for bucket in list(self._followers):
             if bucket not in places or places[bucket].path != self._places[bucket].path:
@@ -91,23 +103,18 @@ class Folders:
         from microlam.sources.follower import Follower  # many servers have no drop folder
         for bucket, place in places.items():
             if bucket not in self._followers:
-                fresh = await self._arrive(bucket, starting=starting)
+                fresh = not await self._buckets.known(bucket) or self._only_now(bucket, starting=starting)
+                moved = await asyncio.to_thread(_has_moved, homes[bucket], place.path)
                 follower = Follower(bucket, place.path, self._buckets, self._clock, quiet=self._quiet, say=self._say)
                 self._followers[bucket] = follower
-                self._following[bucket] = tasks.create_task(follower.run(taken_in_before=self._began if fresh else None))
+                self._following[bucket] = tasks.create_task(follower.run(taken_in_before=self._began if fresh else None, moved=moved))
         self._places = places
         if places:
             self._listening = tasks.create_task(self._listen([place.path for place in places.values()]))
 
-    async def _arrive(self, bucket: str, *, starting: bool) -> bool:
-        """Whether what is in a folder that is new to us was there first, and so is no event."""
-        if bucket not in self._places:
-            # One that is listened to only from now on is not told of what happened before.
-            return not starting or not await self._buckets.known(bucket)
-        if self._places[bucket].path.is_dir():
-            # The bucket has moved to a folder made beside the functions. Nobody deleted what the old one still holds.
-            await self._buckets.take_in(bucket, [], list(await self._buckets.objects(bucket)))
-        return False
+    def _only_now(self, bucket: str, *, starting: bool) -> bool:
+        """Whether a bucket is listened to only from now on: what happened before is not told."""
+        return not starting and bucket not in self._names
 
     async def _stop_following(self, bucket: str) -> None:
         # It ends by itself, so that what it is recording is recorded before another one starts from the record.
@@ -157,14 +164,30 @@ class Folders:
                 follower.hint()
 
 
-def _find(buckets: Buckets) -> tuple[Mapping[str, Place], frozenset[str]]:
-    """The folders of all buckets, those under the data folder made where they are missing, and what prevents their use."""
+def _find(buckets: Buckets, homes: Mapping[str, Path | None]) -> tuple[Mapping[str, Place], frozenset[str]]:
+    """The folders of all buckets, and what prevents their use. One under the data folder is made, unless files on record lie, or lay, elsewhere."""
     places, problems = {}, set()
-    for bucket, path in buckets.places().items():
+    for bucket, home in homes.items():
+        path, own = buckets.place(bucket), buckets.own(bucket)
+        if home is not None and path == own and (home != own or not own.is_dir()):
+            problems.add(_lost(bucket, own if home == own else buckets.beside(bucket), home))
+            continue
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            if path == own:
+                path.mkdir(parents=True, exist_ok=True)
             status = path.stat()
             places[bucket] = Place(path, status.st_dev, status.st_ino)
         except OSError as error:
             problems.add(f"The folder {path} of bucket {bucket} cannot be used: {error.strerror or error}")
     return places, frozenset(problems)
+
+
+def _lost(bucket: str, folder: Path, home: Path) -> str:
+    before = f" (it was {home} before)" if folder != home else ""
+    return (f"Warning: bucket {bucket} has lost its folder: there is no {folder}{before}. Nothing in it is taken for deleted: once it is there again, "
+            "only what differs is an event. An empty folder in its place says that its files are deleted.")
+
+
+def _has_moved(home: Path | None, now: Path) -> bool:
+    """Whether what is on record lies in another folder still. Nobody deleted what that one holds."""
+    return home is not None and home != now and home.is_dir()

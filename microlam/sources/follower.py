@@ -65,9 +65,14 @@ class Follower:
         self._hinted = asyncio.Event()
         self._rested = 0.0              # not to be compared again before
         self._look_again = math.inf     # to be compared then, hint or not
-        self._over = False
+        self._begun = self._over = False
         self._looks = 0                 # comparisons that have been begun
         self._rests = asyncio.Event()
+
+    @property
+    def holds(self) -> bool:
+        """Whether there may be objects on record."""
+        return not self._begun or bool(self._recorded)
 
     def hint(self) -> None:
         """Something may have changed."""
@@ -78,23 +83,25 @@ class Follower:
         self._over = True
         self._hinted.set()
 
-    async def run(self, *, taken_in_before: int | None) -> None:
-        """Follow the folder until stopped; files older than `taken_in_before` (nanoseconds) were there first and are no events."""
+    async def run(self, *, taken_in_before: int | None, moved: bool = False) -> None:
+        """Follow the folder until stopped; files older than `taken_in_before` (nanoseconds) were there first and are no events.
+
+        Where the bucket has `moved` here, what is on record lies elsewhere still: nobody has deleted it.
+        """
         try:
-            await self._follow(taken_in_before)
+            await self._follow(taken_in_before, moved)
         finally:
             self._over = True       # what is being read need not be read to its end
             self._rests.set()
             if self._reading is not None:
                 self._reading.verdict.cancel()
 
-    async def _follow(self, taken_in_before: int | None) -> None:
-        begun = False
+    async def _follow(self, taken_in_before: int | None, moved: bool) -> None:
         while not self._over:
             try:
-                if not begun:
-                    await self._begin(taken_in_before)
-                    begun = True
+                if not self._begun:
+                    await self._begin(taken_in_before, moved)
+                    self._begun = True
                 if self._now() >= (self._rested if self._hinted.is_set() else self._look_again):
                     await self._compare()
                 await self._settle()
@@ -116,8 +123,12 @@ class Follower:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def _begin(self, taken_in_before: int | None) -> None:
+    async def _begin(self, taken_in_before: int | None, moved: bool) -> None:
         self._recorded = await self._buckets.objects(self._bucket)
+        if moved:
+            await self._buckets.take_in(self._bucket, [], list(self._recorded))
+            self._recorded = {}
+        await self._buckets.settle(self._bucket, self._folder)
         if taken_in_before is not None:
             await self._take_in(taken_in_before)
         self._hinted.set()
@@ -139,9 +150,9 @@ class Follower:
 
     def _what_is_there(self, before: int) -> tuple[Sequence[Adopted], Sequence[str]]:
         """Files that were there before, not read for this: an empty eTag; and what is recorded and is not."""
-        found = scan(self._folder).files
-        there = [_adopted(key, look, "") for key, look in found.items() if not changed_since(self._folder, key, before)]
-        return there, [key for key in self._recorded if key not in found]
+        found = scan(self._folder)
+        there = [_adopted(key, look, "") for key, look in found.files.items() if not changed_since(self._folder, key, before)]
+        return there, [key for key in self._recorded if key not in found.files and not found.gone]
 
     # ---- what differs -------------------------------------------------------------------------------------------
 
@@ -187,7 +198,7 @@ class Follower:
             if self._over:
                 return
             keys = small[start:start + BATCH]
-            await self._conclude(keys, await asyncio.to_thread(self._examine, keys))
+            await self._conclude(keys, *await asyncio.to_thread(self._examine, keys))
         await self._settle_large([key for key, waiting in ready if waiting.large])
 
     async def _settle_large(self, keys: Sequence[str]) -> None:
@@ -199,7 +210,7 @@ class Follower:
             self._reading = None
             waiting = self._waiting.get(reading.key)
             if waiting is not None and waiting.look == reading.look:     # else it has changed meanwhile, and waits anew
-                await self._conclude([reading.key], [reading.verdict.result()])
+                await self._conclude([reading.key], [reading.verdict.result()], folder_is_there=True)
         following = next((key for key in keys if reading is None or key != reading.key), None)
         if following is not None:
             look = self._waiting[following].look
@@ -207,7 +218,7 @@ class Follower:
             self._reading = Reading(following, look, verdict)
             verdict.add_done_callback(lambda _: self._hinted.set())
 
-    async def _conclude(self, keys: Sequence[str], verdicts: Sequence[Verdict]) -> None:
+    async def _conclude(self, keys: Sequence[str], verdicts: Sequence[Verdict], folder_is_there: bool) -> None:
         put: list[Adopted] = []
         copied: list[Adopted] = []
         removed: list[str] = []
@@ -216,13 +227,17 @@ class Follower:
             if isinstance(verdict, Whole) and look is not None:
                 (copied if self._only_copied(key, look, verdict) else put).append(_adopted(key, look, verdict.etag))
             elif look is None and verdict == Moved(None):
-                removed.append(key)
+                if folder_is_there:
+                    removed.append(key)
+                else:
+                    del self._waiting[key]      # where all is gone with the folder, nothing was deleted
             else:
                 self._wait_on(key, verdict)
         await self._record(put, copied, removed)
 
-    def _examine(self, keys: Sequence[str]) -> Sequence[Verdict]:
-        return [examine(self._folder / key, self._waiting[key].look, self._is_over) for key in keys]
+    def _examine(self, keys: Sequence[str]) -> tuple[Sequence[Verdict], bool]:
+        """A verdict for each, and whether the folder was still there after them."""
+        return [examine(self._folder / key, self._waiting[key].look, self._is_over) for key in keys], self._folder.is_dir()
 
     def _is_over(self) -> bool:
         return self._over
