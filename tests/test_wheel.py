@@ -35,6 +35,10 @@ def test_older_pythons_install_the_decorators(wheel: Path, tmp_path: Path, runti
     (package / "hello.py").write_text("from microlam import http\n@http('GET /')\ndef handler(event, context): return 'answered'\n")
     ran = subprocess.run([python, "-c", "import hello; print(hello.handler({}, None))"], cwd=package, capture_output=True, text=True, check=True)
     assert ran.stdout == "answered\n"
+    # and no more than these
+    for command in (["-m", "microlam", "dev", "."], [str(package / "bin" / "microlam"), "dev", "."]):
+        ran = subprocess.run([python, *command], cwd=package, env=environment(PYTHONPATH=str(package)), capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"microlam needs Python 3.11 or newer; this is Python {runtime.removeprefix('python')}.\n")
 
 
 def test_the_wheel_serves_the_samples_from_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
