@@ -139,6 +139,33 @@ async def test_a_rate_fires_every_period(house: House, clock: MovableClock) -> N
     assert len(house.woken) == 3
 
 
+async def test_a_schedule_that_lies_in_the_past_is_warned_about_and_one_that_has_fired_is_not(tmp_path: Path, clock: MovableClock) -> None:
+    never, gap = "at(2026-02-01T00:00:00)", Schedule(expression="at(2026-03-29T02:30:00)", timezone="Europe/Berlin")
+    async with running(tmp_path, clock, never, gap, "at(2026-03-01T12:30:00)", "at(2026-03-01T13:00:00)", "cron(0 0 1 1 ? 2025)") as house:
+        warnings = [
+            "Warning: nightly: at(2026-02-01T00:00:00) does not fire, as its time lies in the past. Give it a time to come, or remove it.",
+            "Warning: nightly: at(2026-03-29T02:30:00) Europe/Berlin does not fire, as its time lies in the past, or Europe/Berlin's clocks never show it. "
+            "Give it a time to come, or remove it.",
+            "Warning: nightly: cron(0 0 1 1 ? 2025) does not fire, as its time lies in the past. Give it a time to come, or remove it.",
+        ]
+        assert sorted(house.said) == warnings
+        await clock.advance(minutes=31)
+        assert await house.fired() == ["2026-03-01T12:30:00Z"]
+        # its file is broken for a moment
+        house.triggers.replace(NIGHTLY, [])
+        await clock.settled()
+        house.declare("at(2026-03-01T12:30:00)")
+        await clock.settled()
+        house.declare("at(2026-03-01T12:30:00)", "at(2026-03-01T13:00:00)")
+        await clock.settled()
+        assert sorted(house.said) == warnings
+    # what was missed is said as that
+    clock._now += timedelta(days=1)
+    async with running(tmp_path, clock, "at(2026-03-01T13:00:00)") as house:
+        [missed] = house.said
+        assert missed.startswith("Missed")
+
+
 async def test_what_is_fired_is_an_invocation_with_eventbridge_s_event(house: House, clock: MovableClock) -> None:
     house.declare("rate(1 day)", Schedule(expression="cron(30 13 * * ? *)", timezone="Europe/Berlin"), arn=f"{REPORT}")
     await clock.advance(hours=2)

@@ -68,6 +68,12 @@ def missed_in_words(missed: Sequence[str]) -> str:
     return f"Missed while the server was down or the machine asleep: {'; '.join(missed[:MISSED_NAMED])}{more}."
 
 
+def never_in_words(name: str, schedule: Schedule) -> str:
+    """One line about a schedule that has no turn to come."""
+    unless = "" if schedule.timezone == "UTC" else f", or {schedule.timezone}'s clocks never show it"
+    return f"Warning: {name}: {schedule} does not fire, as its time lies in the past{unless}. Give it a time to come, or remove it."
+
+
 @dataclass(frozen=True)
 class _Planned:
     trigger: Trigger
@@ -141,6 +147,8 @@ class Schedules:
         for id in wanted.keys() - self._planned.keys():
             kept = self._times.get(id)
             due = first_due(wanted[id].schedule, kept, now)
+            if due is None and id not in self._times:       # else it has fired
+                self._say(never_in_words(wanted[id].name, wanted[id].schedule))
             if due is not None and due != kept:
                 self._unkept[id] = due
             self._absent.pop(id, None)
