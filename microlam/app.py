@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ from microlam.cli import settings_of
 from microlam.clock import Clock, SystemClock
 from microlam.connections import low_level
 from microlam.errors import FolderIsFile, FolderMissing, InvalidParameter, RecordUnavailable, RequestTooLarge, SettingsError
-from microlam.executors import Credentials, Executor, Executors
+from microlam.executors import Credentials, Executors
 from microlam.executors.debugging import Debugging
 from microlam.executors.interpreters import Interpreters
 from microlam.executors.processes import Processes
@@ -222,7 +222,8 @@ class Microlam:
         self.interpreters = Interpreters(
             lending=settings.data / "run", environment=os.environ, say=self.say, functions=lambda runtime: self.functions.on(runtime),
         )
-        self.executors = Executors(self._processes(), self._in_process)
+        self.processes = self._processes()
+        self.executors = Executors(self.processes, self._in_process)
         life.push_async_callback(self.executors.close)
         self.triggers = Triggers()
         self.pauses = Pauses(self.store, self.triggers)
@@ -233,7 +234,7 @@ class Microlam:
             clock=self.clock, seed=settings.seed, triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
             bucket_folder=lambda bucket: bucket_folder(settings.buckets or self.folder, settings.data, bucket), executor=settings.executor,
-            requirements=settings.requirements, layer_folder=lambda layers: self.accounts.layers.folder(layers), runtime_warning=self._runtime_warning,
+            requirements=settings.requirements, layer_folder=lambda layers: self.accounts.layers.folder(layers), warnings_of=self._warnings_of,
             interpreter=self._interpreter, deployed=self.on_deploy,
             expect=lambda version: self.executors[version.executor].expect(version),
             patience=PATIENCE if settings.debug_port is None else inf,      # an import may stand at a breakpoint
@@ -263,17 +264,20 @@ class Microlam:
     async def _interpreter(self, runtime: str) -> str:
         return (await self.interpreters.find(runtime)).path
 
-    def _runtime_warning(self, runtime: str) -> str:
-        interpreter = self.interpreters.known(runtime)
-        return interpreter.notice if interpreter is not None else ""
+    def _warnings_of(self, version: Version) -> Sequence[str]:
+        """What is wrong with what a version's workers need."""
+        if version.executor == "inprocess":
+            return ()
+        interpreter = self.interpreters.known(version.runtime)
+        return [*([interpreter.notice] if interpreter is not None and interpreter.missing else []), *self.processes.warnings(version)]
 
-    def _processes(self) -> Executor:
+    def _processes(self) -> Processes:
         settings = self.settings
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         processes = Processes(
             settings.data / "run", base_environment=environment, endpoint_url=self.endpoint_url, credentials=self.credentials,
             limit=settings.server_concurrency, idle=settings.idle, log_limit=settings.log_limit, interpreters=self.interpreters,
-            debugging=self._debugging(), mend=lambda root: self.functions.mend(root),
+            debugging=self._debugging(), mend=lambda root: self.functions.mend(root), say=self.say,
         )
         if settings.executor == "processes":
             processes.prepare()     # the first invocation finds its zygote there

@@ -190,6 +190,21 @@ def test_nor_threads_and_programs_that_a_handler_within_the_server_starts(serve:
         assert (variables["AWS_ACCESS_KEY_ID"], variables["AWS_REGION"], variables["AWS_ENDPOINT_URL"]) == ("000000000000", "eu-central-1", server.url), who
 
 
+def test_a_module_that_cannot_be_imported_ahead_is_told_once_when_that_is_found(serve: Serve) -> None:
+    server = serve({
+        "hello.py": HELLO, "own.py": "import helper\n" + HELLO, "helper.py": "x = 1\n",
+        "microlam.toml": '[functions.hello]\npreload = ["colorsys", "nomodule"]\n[functions.own]\npreload = ["helper"]\n',
+    })
+    assert server.health["warnings"] == []
+    assert server.get("/hello").json() == server.get("/own").json() == {"message": "hello"}
+    warning = "hello: preload = [\"nomodule\"] is of no effect, as importing it ahead fails: ModuleNotFoundError: No module named 'nomodule'"
+    assert server.health["warnings"] == [warning]
+    server.write({"hello.py": HELLO.replace('"hello"', '"new"')})
+    assert server.get("/hello").json() == {"message": "new"}
+    server.printed("new code runs")
+    assert [line for line in server.lines if "nomodule" in line] == [f"Warning: {warning}"]
+
+
 # ---- save ------------------------------------------------------------------------------------------------------------
 
 def test_the_next_request_after_a_save_runs_the_new_code(serve: Serve) -> None:

@@ -46,6 +46,7 @@ class Zygote:
         self.alive = True
         self.idle_since = 0.0
         self.modules: frozenset[str] = frozenset()      # what the preload brought along
+        self.failed: Mapping[str, str] = {}             # what of the preload could not be imported, and why
         self.forks = True                               # false: a preload left threads, which no fork would have
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
@@ -117,7 +118,7 @@ class Zygote:
 
     def _greeted(self, message: bytes) -> None:
         hello = json.loads(message)
-        self.modules, self.forks = frozenset(hello["modules"]), hello["threads"] == 1
+        self.modules, self.failed, self.forks = frozenset(hello["modules"]), hello["failed"], hello["threads"] == 1
         self.ready.set_result(None)
 
     def _ended(self, number: int, status: int | None, peak: int = 0) -> None:

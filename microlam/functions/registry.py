@@ -20,7 +20,7 @@ from microlam.functions.provisioning import Provisioning
 from microlam.functions.shelves import Documents, Shelf, Shelves, latest_first
 from microlam.functions.snapshot import ACTIVE, Change, Snapshot
 from microlam.hooks import Hook
-from microlam.model import LATEST, OWN_RUNTIME, Alias, Invocation, Outcome, Trigger, Version, chosen_version, function_arn
+from microlam.model import LATEST, Alias, Invocation, Outcome, Trigger, Version, chosen_version, function_arn
 from microlam.packages import zip_of
 
 Forgotten = Callable[[str, str | None], Awaitable[None]]
@@ -31,7 +31,7 @@ class Registry:
 
     `warm` starts a worker that imports a version and tells what went wrong; `retire` ends a version's workers once they are done;
     `is_warm` says whether a version has workers; `bucket_folder` tells where a bucket is; `layer_folder` where layers, by ARN, are unpacked together;
-    `interpreter` says which Python a runtime runs on, and `runtime_warning` what is wrong with it.
+    `interpreter` says which Python a runtime runs on, and `warnings_of` what is wrong with that or else with what a version's workers need.
     What is in `forgotten` is told when a function, or one of its versions or aliases, is deleted.
     """
 
@@ -40,12 +40,12 @@ class Registry:
         warm: Callable[[Version], Awaitable[Outcome | None]], retire: Callable[[Version], Coroutine[object, object, None]], say: Callable[[str], None],
         env_vars: Path | None = None, poll: bool = False, is_warm: Callable[[Version], bool] = lambda version: True,
         bucket_folder: Callable[[str], Path] = Path, executor: str = "processes", requirements: Path | None = None,
-        layer_folder: Callable[[Sequence[str]], Awaitable[str]] | None = None, runtime_warning: Callable[[str], str] = lambda runtime: "",
+        layer_folder: Callable[[Sequence[str]], Awaitable[str]] | None = None, warnings_of: Callable[[Version], Sequence[str]] = lambda version: (),
         interpreter: Callable[[str], Awaitable[str]] | None = None, clock: Clock | None = None, seed: int | None = None,
         deployed: Hook[[Version]] | None = None, expect: Callable[[Version], None] = lambda version: None, patience: float = PATIENCE,
     ) -> None:
         self._region, self._account, self._warm, self._retire = region, account, warm, retire
-        self._layer_folder, self._runtime_warning = layer_folder, runtime_warning
+        self._layer_folder, self._warnings_of = layer_folder, warnings_of
         self._clock: Clock = clock or SystemClock()
         self._dice = random.Random(seed).random
         self._folder = FolderFunctions(
@@ -83,10 +83,9 @@ class Registry:
         return sorted(map(self._warned, [*self._folder.all(), *created]), key=lambda function: function.arn)
 
     def _warned(self, function: Function) -> Function:
-        """With what is wrong with the Python that its runtime runs on."""
-        inprocess = function.latest.executor == "inprocess"
-        warning = self._runtime_warning(OWN_RUNTIME if inprocess else function.latest.runtime)
-        return replace(function, warnings=(*function.warnings, warning)) if warning else function
+        """With what is wrong with what its workers need."""
+        warnings = self._warnings_of(function.latest)
+        return replace(function, warnings=(*function.warnings, *warnings)) if warnings else function
 
     def on(self, runtime: str) -> Sequence[str]:
         """The names of the functions whose workers run on a Python."""
