@@ -16,6 +16,7 @@ import pytest
 
 from microlam.errors import BrokenToml, FunctionNotFound
 from microlam.functions.folder import FolderFunctions
+from microlam.functions.live import Step, what_now
 from microlam.model import Invocation, Outcome, Version, function_arn
 from microlam.triggers import Triggers
 from tests.test_requirements import wheel
@@ -132,6 +133,25 @@ async def folder(tmp_path: Path) -> AsyncIterator[Folder]:
     folder = Folder(tmp_path / "functions")
     yield folder
     await folder.functions.close()
+
+
+# ---- what becomes of a save ------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("key", "good", "latest", "state", "step"), [
+    ("new", None, None, {}, Step.SERVE),
+    ("new", None, None, {"missing"}, Step.SERVE),
+    ("same", "same", "same", {}, Step.KEEP),
+    ("tried", "good", "tried", {}, Step.KEEP),
+    ("good", "good", "tried", {}, Step.GO_BACK),
+    ("new", "good", "tried", {}, Step.IMPORT),
+    ("new", "good", "good", {"missing"}, Step.GO_BACK),
+    ("new", "good", "new", {"missing"}, Step.GO_BACK),
+    ("new", "good", "good", {"missing", "bare"}, Step.IMPORT),
+    ("new", "good", "good", {"missing", "broken"}, Step.IMPORT),
+    ("same", "same", "same", {"missing", "bare"}, Step.KEEP),
+])
+def test_what_becomes_of_what_the_files_make(key: str, good: str | None, latest: str | None, state: set[str], step: Step) -> None:
+    assert what_now(key, good, latest, missing="missing" in state, broken="broken" in state, bare="bare" in state) is step
 
 
 # ---- finding ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 from microlam.errors import FunctionNotFound, MicrolamError
 from microlam.functions.declared import settle_routes, triggers_of
-from microlam.functions.live import Live
+from microlam.functions.live import Live, Step, what_now
 from microlam.functions.looking import Looker, Plan, Seen
 from microlam.functions.watching import Watcher
 from microlam.hooks import Hook
@@ -183,7 +183,7 @@ class FolderFunctions:
 
     def ended(self, invocation: Invocation, outcome: Outcome) -> None:
         """Take note of how the first import of a version went: a request's own worker did it, nobody else heard."""
-        live = self._live.get(invocation.arn)
+        live = self._live.get(invocation.arn) if outcome.cold else None
         if live is None or live.good is None or live.good is not live.latest or outcome.version != LATEST:
             return
         error = outcome.error
@@ -256,20 +256,17 @@ class FolderFunctions:
         """Let a version serve as soon as a worker has imported it; gives a newer one where the files change before."""
         version = made.version
         live.trouble = _described(made.missing) if made.missing else None
-        if live.good is None:
-            live.good = live.latest = version       # the first request's own worker imports it: a cold start is one fork
-        elif made.missing and live.broken is None and not live.bare:    # only who never had what it requires runs without
-            live.stop_importing()
-        elif live.latest is not None and version.key == live.latest.key:
-            pass                                    # saved without a change, or still as broken as it was
-        elif version.key == live.good.key:
-            live.stop_importing()
-            live.latest, live.failure = live.good, live.broken
-        else:
-            newer = await self._import(live, made)
-            if newer is not None:
-                return newer
-        if version.key == live.good.key:
+        step = what_now(
+            version.key, live.good.key if live.good else None, live.latest.key if live.latest else None,
+            missing=made.missing is not None, broken=live.broken is not None, bare=live.bare,
+        )
+        if step is Step.SERVE:
+            live.good = live.latest = version
+        elif step is Step.GO_BACK:
+            live.go_back()
+        elif step is Step.IMPORT and (newer := await self._import(live, made)) is not None:
+            return newer
+        if live.good is not None and version.key == live.good.key:
             live.bare = made.missing is not None
         if over := live.forget_tried():
             self._start(self._end(*over))

@@ -6,6 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping
+from enum import Enum
 
 from microlam.functions.looking import Plan
 from microlam.model import Outcome, Trigger, Version
@@ -17,6 +18,29 @@ LOOK_EVERY = 0.002
 LOOK_ALWAYS = 8
 LOOK_AT_MOST = 64
 KEEP_LAST = 3       # copies of good versions before this one
+
+
+class Step(Enum):
+    """What becomes of the version that the files make now."""
+
+    SERVE = "serves"            # nothing did: the first request's own worker imports it, so that a cold start is one fork
+    KEEP = "changes nothing"    # saved without a change, or still as broken as it was, or just being imported
+    GO_BACK = "the good one"    # whatever else was tried is given up
+    IMPORT = "is imported"      # and serves once it has been
+
+
+def what_now(key: str, good: str | None, latest: str | None, *, missing: bool, broken: bool, bare: bool) -> Step:
+    """The step for a version by its key, those of the one that serves and of the one made before it.
+
+    `missing`: what it requires could not be installed; `broken`: the one that serves does not import; `bare`: that one runs without what it requires.
+    """
+    if good is None:
+        return Step.SERVE
+    if missing and not (broken or bare):        # only who never had what it requires runs without
+        return Step.GO_BACK
+    if key == latest:
+        return Step.KEEP
+    return Step.GO_BACK if key == good else Step.IMPORT
 
 
 class Live:
@@ -102,7 +126,13 @@ class Live:
         """What is being imported is no longer what the files hold."""
         if self.importing is not None:
             self.importing.cancel()
-            self.importing, self.latest, self.failure = None, self.good, self.broken
+            self.importing = None
+            self.go_back()
+
+    def go_back(self) -> None:
+        """The good version is the latest again."""
+        self.stop_importing()
+        self.latest, self.failure = self.good, self.broken
 
     def forget_tried(self) -> list[Version]:
         """Those that were tried and are of no use any more."""

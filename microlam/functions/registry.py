@@ -257,8 +257,7 @@ class Registry:
 
     def ended(self, invocation: Invocation, outcome: Outcome) -> None:
         """Take note of how the first import of a version went."""
-        if outcome.cold:
-            self._folder.ended(invocation, outcome)
+        self._folder.ended(invocation, outcome)
 
     async def load(self, *, tell: bool = True) -> None:
         """Find the functions, and `tell` which are broken; raises BrokenToml where the folder's files say what cannot be. Nothing is imported nor copied."""
