@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -505,6 +506,26 @@ async def test_a_file_dropped_in_is_whole_and_inside_its_bucket(place: Place, pr
     bucket = place.lam.buckets.places()["uploads"]
     assert [path.stat().st_size for path in bucket.rglob("*") if path.is_file()] == ([3_000_000] if status == 200 else [])
     assert not list(place.lam.folder.parent.rglob("c.txt"))
+
+
+async def test_a_bucket_that_has_lost_its_folder_takes_nothing(place: Place) -> None:
+    (place.lam.folder / "uploads").mkdir()
+    await place.add(seen='@on_file("uploads")')
+    url, headers = f"{place.url}/_microlam/buckets/uploads/upload", {"Authorization": "Bearer x"}
+
+    async def upload(name: str) -> tuple[int, str]:
+        form = aiohttp.FormData()
+        form.add_field("files", b"x", filename=name)
+        async with place.http.post(url, data=form, headers=headers) as reply:
+            return reply.status, await reply.text()
+
+    assert (await upload("a.txt"))[0] == 200
+    await place.lam.settled()
+    shutil.move(place.lam.folder / "uploads", place.lam.folder.parent / "away")
+    status, words = await upload("b.txt")
+    assert status == 404
+    assert "has lost its folder" in words
+    assert not list(place.lam.folder.parent.rglob("b.txt"))
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ from microlam.triggers import Triggers, listeners
 # S3's first rules, as botocore still takes them, rather than today's (3-63, lower case): folders have names like "in" or "My_Files".
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
-
 _KIND = "bucket"
 
 
@@ -105,6 +104,11 @@ class Buckets:
         kept = await self._store.documents(_KIND, bucket)
         # Its own moves with the data folder.
         return Path(beside) if kept and (beside := kept[0].body["beside"]) else self.own(bucket) if kept else self.place(bucket)
+
+    def has_lost(self, bucket: str, home: Path | None) -> bool:
+        """Whether a bucket has none of the folders in which its recorded objects may lie; `home` is the one they lay in."""
+        own = self.own(bucket)
+        return home is not None and self.place(bucket) == own and (home != own or not own.is_dir())
 
     async def settle(self, bucket: str, folder: Path) -> None:
         """Remember which folder a bucket's objects lie in."""

@@ -169,7 +169,7 @@ def _find(buckets: Buckets, homes: Mapping[str, Path | None]) -> tuple[Mapping[s
     places, problems = {}, set()
     for bucket, home in homes.items():
         path, own = buckets.place(bucket), buckets.own(bucket)
-        if home is not None and path == own and (home != own or not own.is_dir()):
+        if home is not None and buckets.has_lost(bucket, home):
             problems.add(_lost(bucket, own if home == own else buckets.beside(bucket), home))
             continue
         try:
