@@ -73,8 +73,8 @@ class Admission:
 
     @property
     def blocked(self) -> bool:
-        """Whether anybody stands in line."""
-        return bool(self._blocked)
+        """Whether anybody stands in line, or nobody is let in any more."""
+        return bool(self._blocked) or not self.server_limit
 
     @property
     def unfinished(self) -> int:
@@ -147,7 +147,12 @@ class Admission:
                 place.turn.cancel()
         self._clear()
 
-    def refuse(self, until: float = inf) -> None:
+    def close(self) -> None:
+        """Let nobody in any more, and refuse all who wait."""
+        self.server_limit = self.line_limit = 0
+        self._refuse(inf)
+
+    def _refuse(self, until: float) -> None:
         """Refuse all whose patience ends until then; the patient have no end of it."""
         for place in self._all_waiting():
             if place.until <= until and not place.patient and not place.turn.done():
@@ -157,7 +162,7 @@ class Admission:
     def _look(self) -> None:
         """Refuse those whose patience has ended. One timer for all: to set and cancel one for each would cost more than to run it."""
         loop = asyncio.get_running_loop()
-        self.refuse(loop.time())
+        self._refuse(loop.time())
         first = min((place.until for place in self._all_waiting()), default=inf)
         self._looking = None if first == inf else loop.call_at(first, self._look)
 

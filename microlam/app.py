@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -194,15 +194,22 @@ class Microlam:
         finally:
             self.running = False
 
-    async def drain(self) -> None:
-        """Claim nothing more, and wait for what runs or is in line: `drain` seconds at most, and only once. Then nobody waits in line."""
+    async def drain(self, *replies: Awaitable[object]) -> bool:
+        """Claim nothing more, and wait for what runs or is in line, and for `replies`: `drain` seconds at most, and only once. Whether that was enough.
+
+        From then on nothing begins.
+        """
         if self.invoker.stopping:
-            return
+            return True
         self.invoker.stop()
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(self.settings.drain):
-                await self.invoker.idle()
-        self.invoker.refuse()
+                await asyncio.gather(self.invoker.idle(), *replies)
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            self.invoker.refuse()
 
     async def settled(self) -> None:
         """Return when everything that has happened so far has been dealt with: nothing is due, and nothing runs."""

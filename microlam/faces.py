@@ -4,6 +4,7 @@ The admin and the AWS API are imported by the first request that may be for them
 """
 from __future__ import annotations
 
+import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ class Faces:
         self._lam, self._functions, self._aws, self._admin = lam, functions, aws, admin
         self._hosted, self._guarded = hosted, guarded
         self._closed = False
+        self._serving: dict[int, web.BaseRequest] = {}      # by identity: they can be compared, and so not be in a set
+        self._served = asyncio.Event()
         self.gateway = None if functions is None else Gateway(
             lam.functions, lam.triggers, lam.invoker, prefix=functions, error_page=self._error_page if admin is not None else None, clock=lam.clock,
             cancelling=cancelling, untouched=untouched,
@@ -87,6 +90,12 @@ class Faces:
         if "admin" in vars(self):
             self.admin.close()
 
+    async def finish(self) -> None:
+        """After `close`: return when every request has its reply, but for those of which not all has come."""
+        while any(request.content.is_eof() for request in self._serving.values()):
+            self._served.clear()
+            await self._served.wait()
+
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, to the face that it is for."""
         if self._closed and request.headers.get(_SECURITY_TOKEN) != self._lam.credentials.session_token:
@@ -95,14 +104,21 @@ class Faces:
         if target[:1] != "/" and "://" in target:
             request = _without_origin(request)
             target = request.raw_path
-        # A host's / is its own: the admin is drawn there, with or without a query, only by a server that has no other page.
-        if self._admin is not None and (target.startswith(self._admin) or (not self._hosted and target.partition("?")[0] == "/")) and self.admin.wants(request):
-            return await self.admin.serve(request)
-        if self._aws is not None and self._seems_aws(request, target) and self.wire.wants(request):
-            return await self.wire.serve(request)
-        if self.gateway is not None and self.gateway.wants(request):
-            return await self.gateway.serve(request)
-        return web.json_response({"message": "Not Found"}, status=404)
+        self._serving[id(request)] = request
+        try:
+            # A host's / is its own: the admin is drawn there, with or without a query, only by a server that has no other page.
+            drawn = not self._hosted and target.partition("?")[0] == "/"
+            if self._admin is not None and (drawn or target.startswith(self._admin)) and self.admin.wants(request):
+                return await self.admin.serve(request)
+            if self._aws is not None and self._seems_aws(request, target) and self.wire.wants(request):
+                return await self.wire.serve(request)
+            if self.gateway is not None and self.gateway.wants(request):
+                return await self.gateway.serve(request)
+            return web.json_response({"message": "Not Found"}, status=404)
+        finally:
+            del self._serving[id(request)]
+            if self._closed:
+                self._served.set()
 
     def _seems_aws(self, request: web.BaseRequest, target: str) -> bool:
         """Whether a request has any of the marks by which `Wire.wants` knows those of AWS's clients. Every request is asked: it must be quick."""

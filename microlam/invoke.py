@@ -154,6 +154,8 @@ class Invoker:
 
     async def fail(self, invocation: Invocation, error: MicrolamError) -> Outcome:
         """Record one that cannot begin: what it leads to cannot be had."""
+        if self._store.full:
+            await self._store.room()
         outcome = refusal(error, "failed")
         self._store.put(invocation, outcome)
         await self._tell(invocation, outcome)
@@ -399,9 +401,9 @@ class Invoker:
         self.wake()
 
     def refuse(self) -> None:
-        """Let nobody wait in line any longer."""
+        """Let nothing begin any more, nor wait in line for it."""
         for admission in self._admissions:
-            admission.refuse()
+            admission.close()
 
     def unfinished(self) -> int:
         """How many run, or wait in line for it with somebody waiting for them."""

@@ -60,9 +60,10 @@ async def _serve(lam: Microlam, listening: socket.socket, terminal: Terminal, ur
     await asyncio.sleep(0)      # what has come already is begun
     faces.close()
     terminal.say(stopping_line(lam.invoker.unfinished(), lam.settings.drain))
-    await lam.drain()       # on the connections that they have, handlers are still answered
+    # On the connections that they have, handlers are still answered.
+    in_time = await lam.drain(faces.finish())
     server.pre_shutdown()   # closes the idle ones
-    await server.shutdown(REPLIES if not lam.invoker.unfinished() else 0.1)
+    await server.shutdown(REPLIES if in_time else 0.1)
 
 
 def _unknown_to_debug(lam: Microlam) -> list[str]:

@@ -30,6 +30,13 @@ def handler(event, context):
 INVOKE = "/2015-03-31/functions/slow/invocations"
 
 
+def connect(server: Server) -> http.client.HTTPConnection:
+    host, port = re.findall(r"//([^:/]+):(\d+)", server.url)[0]
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    connection.connect()
+    return connection
+
+
 class Slow:
     """A function that runs until it is let go, and those who call it."""
 
@@ -59,10 +66,7 @@ class Slow:
             self.statuses.append(0)
 
     def connect(self) -> http.client.HTTPConnection:
-        host, port = re.findall(r"//([^:/]+):(\d+)", self.server.url)[0]
-        connection = http.client.HTTPConnection(host, int(port), timeout=30)
-        connection.connect()
-        return connection
+        return connect(self.server)
 
     def let_go(self) -> None:
         self._go.touch()
@@ -120,6 +124,23 @@ def test_a_handler_that_finishes_may_still_call_aws_on_the_connection_it_has(ser
         assert server.printed("Stopping: 1 invocation still runs")
         go.touch()
         assert reply.result().json() == [{"message": "hello"}] * 2
+    assert server.process.wait(30) == 0
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/hello", 200), ("POST", "/2015-03-31/functions/hello/versions", 201)])
+def test_what_waits_for_its_saved_code_is_answered_too(serve: Serve, tmp_path: Path, method: str, path: str, status: int) -> None:
+    began, go = tmp_path / "began", tmp_path / "go"
+    server = serve({"hello.py": HELLO})
+    assert server.get("/hello").status == 200
+    server.write({"hello.py": f"import os, time\nopen({str(began)!r}, 'w').close()\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n" + HELLO})
+    waiting = connect(server)
+    waiting.request(method, path, b"{}" if method == "POST" else None)
+    until(began.exists)
+    assert server.health["status"] == "ready"       # it has come before this
+    server.process.send_signal(signal.SIGTERM)
+    assert server.printed("Stopping")
+    go.touch()
+    assert waiting.getresponse().status == status
     assert server.process.wait(30) == 0
 
 
