@@ -15,6 +15,7 @@ import stat
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,6 +143,7 @@ class Packages:
         self._asked: dict[str, float] = {}          # copies of this process by name, and when they were last asked for
         self._sound: dict[str, Seal] = {}           # by name: how a copy stood when it was made, or found to be what it should
         self._lock = threading.Lock()
+        self._mending: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)     # by name: one mends, and the others wait for it
 
     def keep(self, root: Path, listed: Callable[[], Mapping[str, Stamp]]) -> Copy:
         """Copy the files that `listed` names below `root`, unless such a copy is there already."""
@@ -196,6 +198,7 @@ class Packages:
                     if gone:
                         self._asked.pop(entry.name, None)
                         self._sound.pop(entry.name, None)
+                        self._mending.pop(entry.name, None)
                         doomed = f"{entry.path}.gone-{secrets.token_hex(4)}"
                         os.rename(entry.path, doomed)
                 if gone:
@@ -220,10 +223,12 @@ class Packages:
         target = self._folder / name
         with self._lock:
             self._asked[name] = time.monotonic()
+            mending = self._mending[name]
         if name in self._sound and target.is_dir():     # workers may run in it
-            if not self.is_sound(str(target)):
-                _mend(target, root, digests)
-                self._sound[name] = seal(target)
+            with mending:
+                if not self.is_sound(str(target)):
+                    _mend(target, root, digests)
+                    self._sound[name] = seal(target)
             return
         # One that an earlier server left may have been cut short by a power failure, and any may have been written to by a handler.
         if target.is_dir():

@@ -155,6 +155,22 @@ def test_a_copy_is_mended_where_workers_run(folder: Path, kept: Packages) -> Non
     assert kept.is_sound(str(copy.root))
 
 
+def test_whoever_asks_for_a_copy_that_is_being_mended_has_it_whole(folder: Path, kept: Packages) -> None:
+    write(folder, {f"lib/module{number}.py": str(number) for number in range(60)})
+    copy = keep(kept, folder)
+    whole = contents(folder)
+
+    def mended(_: int) -> dict[str, str]:
+        kept.mend(str(copy.root), folder, lambda: files_under(folder, code_in(folder)))
+        return contents(copy.root)
+
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(10):
+            shutil.rmtree(copy.root / "lib")
+            (copy.root / "lib").write_text("a file in place of a folder")
+            assert all(found == whole for found in threads.map(mended, range(4)))
+
+
 def test_a_save_while_a_copy_is_mended_does_not_get_into_it(folder: Path, kept: Packages) -> None:
     while not (copy := keep(kept, folder)).settled:     # from then on its files are not read to know what they hold
         pass

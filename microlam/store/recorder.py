@@ -112,15 +112,20 @@ class Recorder:
         last = self._stand_in_line(tuple)
         self.closed = True
         try:
-            either: set[asyncio.Future[Any]] = {self._task, last}
+            await self._write_the_rest(last)
+        finally:
+            self._conclude(last)
+
+    async def _write_the_rest(self, last: asyncio.Future[list[Row]]) -> None:
+        """A host that ends may have cancelled all tasks at once, ours and the one that closes us: then nobody else writes what is left."""
+        either: set[asyncio.Future[Any]] = {self._task, last}
+        try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # A host that ends may have cancelled all tasks at once, ours and the one that closes us: then nobody else writes what is left.
             self._task.cancel()
             await asyncio.wait([self._task])
-            while not last.done():
+            while self._line and not last.done():
                 await self._write_group(self._next_group())
-            self._conclude(last)
 
     def _conclude(self, last: asyncio.Future[list[Row]]) -> None:
         if not last.cancelled():
@@ -181,11 +186,19 @@ class Recorder:
             self._fail(group, error)
             return
         self.error = None
-        for entry, result in zip(group, results, strict=True):
-            if isinstance(entry, _Awaited):
-                _resolve(entry.done, result)
-            else:
-                await self._forget(entry, result)
+        written = list(zip(group, results, strict=True))
+        refused = [entry for entry, result in written if isinstance(entry, _Notes) and isinstance(result, Exception) and len(entry.notes) > 1]
+        try:
+            if refused:     # one of them can never be written: the others are, each by itself
+                await self._write_group([_Notes([note]) for notes in refused for note in notes.notes])
+        finally:
+            for entry, result in written:
+                if isinstance(entry, _Awaited):
+                    _resolve(entry.done, result)
+                elif entry in refused:
+                    self._unwritten_bytes -= entry.size
+                else:
+                    self._forget(entry, result)
 
     def _fail(self, group: Sequence[_Notes | _Awaited], error: Exception) -> None:
         """Nothing was committed: tell all who wait, also behind the group, and keep the notes for another try."""
@@ -204,13 +217,8 @@ class Recorder:
             else:
                 self._unwritten -= len(entry.notes)
 
-    async def _forget(self, notes: _Notes, result: list[Row] | Exception) -> None:
-        """The notes are written; or one of them can never be, and the others are written one by one."""
-        if isinstance(result, Exception) and len(notes.notes) > 1:
-            self._unwritten_bytes -= notes.size
-            for note in notes.notes:
-                await self._write_group([_Notes([note])])
-            return
+    def _forget(self, notes: _Notes, result: list[Row] | Exception) -> None:
+        """The notes are written, or the one that there is can never be."""
         if isinstance(result, Exception):
             _log.error("invocation %s cannot be recorded: %s", notes.notes[0][0].id, result)
         self.noted()
