@@ -302,16 +302,19 @@ class Microlam:
             raise SettingsError(reason="A debugger needs debugpy, which is not installed: pip install 'microlam[debug]'")
         return Debugging(settings.debug_port, function=settings.debug_function, wait=settings.wait, say=self.say)
 
-    # Neither of these is a generator: of a host whose start fails, asyncio closes all generators at once, these before what they are part of.
-
     async def _answer_handlers(self, listening: socket.socket, life: AsyncExitStack) -> None:
-        """Let the handlers' own calls (AWS_ENDPOINT_URL) in, past everything of the host's."""
+        """Let the handlers' own calls (AWS_ENDPOINT_URL) in, past everything of the host's, until `life` ends."""
         server = low_level(Faces(self, admin=None, untouched=True).serve)
         sockets = await asyncio.get_running_loop().create_server(server, sock=listening)
         life.push_async_callback(server.shutdown, 0.1)
         life.callback(sockets.close)
 
     async def _begin_tasks(self, life: AsyncExitStack) -> None:
+        """Do what is done beside all requests until `life` ends.
+
+        Were this, or what answers handlers, a context manager made of a generator: of a host whose start fails asyncio closes all generators at once,
+        before what they are part of.
+        """
         tasks = await life.enter_async_context(asyncio.TaskGroup())
         for run in (
             self.functions.watch(), self.invoker.work(), self.schedules.run(), self.folders.run(), self._prune(), self._look_for_interpreters(),
