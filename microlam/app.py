@@ -240,7 +240,7 @@ class Microlam:
             self.folder, settings.data, store=self.store, region=settings.region, account=settings.account, env_vars=settings.env_vars, poll=settings.poll,
             clock=self.clock, seed=settings.seed, triggers=self.triggers, warm=lambda version: self.executors[version.executor].warm(version),
             retire=lambda version: self.executors[version.executor].retire(version), is_warm=self._is_warm, say=self.say,
-            bucket_folder=lambda bucket: bucket_folder(settings.buckets or self.folder, settings.data, bucket), executor=settings.executor,
+            bucket_folder=lambda name: bucket_folder(settings.buckets or self.folder, settings.data, name, self.buckets.home(name)), executor=settings.executor,
             requirements=settings.requirements, layer_folder=lambda layers: self.accounts.layers.folder(layers), warnings_of=self._warnings_of,
             interpreter=self._interpreter, deployed=self.on_deploy,
             expect=lambda version: self.executors[version.executor].expect(version),

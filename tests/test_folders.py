@@ -21,6 +21,7 @@ from urllib.parse import unquote_plus
 import pytest
 from aws_lambda_powertools.utilities.parser.models import S3Model
 
+from microlam import Microlam
 from microlam.clock import SystemClock
 from microlam.errors import InvalidParameter
 from microlam.model import Drop, Trigger, function_arn
@@ -488,6 +489,51 @@ async def test_a_folder_that_is_gone_deletes_nothing_and_is_followed_on_when_it_
     assert not house.buckets.own("uploads").exists()
 
 
+COPY = """
+import json, os, pathlib
+from microlam import on_file
+
+@on_file("out")
+def handler(event, context):
+    if "Records" in event:
+        return [f"{record['eventName']} {record['s3']['object']['key']}" for record in event["Records"]]
+    out = pathlib.Path(json.loads(os.environ["MICROLAM_BUCKETS"])["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    (out / event["key"]).write_text("x")
+    return str(out)
+"""
+
+
+@pytest.mark.parametrize("beside", [True, False])
+async def test_a_handler_that_writes_to_a_bucket_that_has_lost_its_folder_brings_it_back(tmp_path: Path, beside: bool) -> None:
+    folder = tmp_path / "functions"
+    told: list[str] = []
+    words: list[str] = []
+    out = folder / "out" if beside else tmp_path / "data" / "buckets" / "out"
+    out.mkdir(parents=True)
+    folder.mkdir(exist_ok=True)
+    (folder / "copy.py").write_text(COPY)
+
+    async def happened(*events: str) -> None:
+        async def all_told() -> bool:
+            return len(told) >= len(events)
+        await until(all_told)
+        assert sorted(told) == sorted(events)
+        told.clear()
+
+    async with Microlam(folder, data=tmp_path / "data", endpoint_url="http://127.0.0.1:1", say=words.append) as lam:
+        lam.invoker.ended.append(lambda invocation, outcome: told.extend(json.loads(outcome.payload)) if invocation.cause == "file" else None)
+        assert json.loads((await lam.invoke("copy", {"key": "one"})).payload) == str(out)
+        await happened("ObjectCreated:Put one")
+        out.rename(tmp_path / "elsewhere")
+        await lam.functions.look()
+        assert json.loads((await lam.invoke("copy", {"key": "two"})).payload) == str(out)
+        # the folder that it has made holds only what it wrote
+        await happened("ObjectCreated:Put two", "ObjectRemoved:Delete one")
+        assert sorted(path.name for path in out.iterdir()) == ["two"]
+        assert not [sentence for sentence in words if "new code" in sentence]
+
+
 async def test_a_folder_that_is_made_again_empty_says_that_its_files_are_deleted(house: House, uploads: Path) -> None:
     (uploads / "a.txt").write_text("x")
     await house.happened(1)
@@ -517,6 +563,7 @@ async def test_a_folder_that_is_not_there_at_the_start_deletes_nothing(tmp_path:
     async with running(tmp_path, Drop(bucket="uploads"), folder=tmp_path / "typo") as house:
         await until(house.warned)
         assert f"bucket uploads has lost its folder: there is no {tmp_path / 'typo' / 'uploads'} (it was {uploads} before)." in house.said[0]
+        assert house.buckets.places() == {"uploads": tmp_path / "typo" / "uploads"}
     (uploads / "b.txt").write_text("x")
     async with running(tmp_path, Drop(bucket="uploads")) as house:
         assert await house.happened(1) == ["ObjectCreated:Put b.txt"]

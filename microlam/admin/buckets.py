@@ -50,9 +50,8 @@ async def upload(lam: Microlam, asked: Asked) -> Done:
     files = [file for file in asked.form.getall("files", []) if isinstance(file, web.FileField) and file.filename]
     if not files:
         raise InvalidParameter(reason="Choose a file first.")
-    home = await lam.buckets.home(name)
-    if lam.buckets.has_lost(name, home):
-        raise NotFound(reason=f"Bucket {name} has lost its folder {home}. Put it back first.")
+    if lam.buckets.has_lost(name):
+        raise NotFound(reason=f"Bucket {name} has lost its folder {place}. Put it back first.")
     keys = [_key(prefix, file.filename) for file in files]
     for key, file in zip(keys, files, strict=True):
         await asyncio.to_thread(drop, place, key, file.file)

@@ -1,6 +1,7 @@
 """Buckets: folders whose files are objects. Here a change of objects becomes rows and the invocations it causes, in one commit.
 
-A bucket is the folder of its name beside the functions if there is one, else a folder under the data folder.
+A bucket is the folder of its name beside the functions if there is one, else a folder under the data folder. One that has lost the folder in
+which its recorded objects lie is still there, so that who makes it again has the bucket back.
 """
 from __future__ import annotations
 
@@ -43,10 +44,13 @@ class Adopted:
     etag: str
 
 
-def bucket_folder(folder: Path, data: Path, bucket: str) -> Path:
-    """A bucket is the folder of its name beside the functions if there is one, else one of the server's own."""
-    beside = folder / bucket
-    return (beside if beside.is_dir() else data / "buckets" / bucket).absolute()
+def bucket_folder(folder: Path, data: Path, bucket: str, home: Path | None) -> Path:
+    """A bucket is the folder of its name beside the functions if there is one, or was while objects were recorded, else one of the server's own.
+
+    `home` is where its recorded objects lie; None where there are none.
+    """
+    beside, own = (folder / bucket).absolute(), (data / "buckets" / bucket).absolute()
+    return beside if beside.is_dir() or home not in (None, own) else own
 
 
 class Buckets:
@@ -55,19 +59,31 @@ class Buckets:
     def __init__(self, folder: Path, data: Path, *, store: Store, triggers: Triggers, wake: Callable[[], None], region: str) -> None:
         self._folder, self._data, self._store, self._triggers, self._wake, self._region = folder, data, store, triggers, wake, region
         self._sequence = 0
+        self._homes: dict[str, Path] = {}       # where recorded objects lie, of the buckets that have any
+
+    async def load(self) -> None:
+        """Learn from the record where objects lie."""
+        for kept in await self._store.documents(_KIND):
+            if kept.owner not in self._homes and await self._store.objects(kept.owner):
+                # Its own moves with the data folder.
+                self._homes[kept.owner] = Path(kept.body["beside"]) if kept.body["beside"] else self.own(kept.owner)
 
     def place(self, bucket: str) -> Path:
         """The folder of a bucket."""
         check_bucket(bucket)
-        return bucket_folder(self._folder, self._data, bucket)
+        return bucket_folder(self._folder, self._data, bucket, self.home(bucket))
 
     def own(self, bucket: str) -> Path:
         """The folder under the data folder that it has where there is none beside the functions."""
         return (self._data / "buckets" / bucket).absolute()
 
-    def beside(self, bucket: str) -> Path:
-        """The folder that it has if there is one."""
-        return (self._folder / bucket).absolute()
+    def home(self, bucket: str) -> Path | None:
+        """The folder in which the recorded objects of a bucket lie; None where there are none."""
+        return self._homes.get(bucket)
+
+    def has_lost(self, bucket: str) -> bool:
+        """Whether a bucket has recorded objects and no folder."""
+        return self.home(bucket) is not None and not self.place(bucket).is_dir()
 
     def names(self) -> Sequence[str]:
         """All buckets that a function listens to; one whose triggers are paused is still kept in mind, so that nothing piles up."""
@@ -97,18 +113,12 @@ class Buckets:
         await self._store.change_objects(bucket, rows, gone, [])
         return rows
 
-    async def home(self, bucket: str) -> Path | None:
-        """The folder in which the recorded objects of a bucket lie; None where there are none."""
-        if not await self._store.objects(bucket):
-            return None
-        kept = await self._store.documents(_KIND, bucket)
-        # Its own moves with the data folder.
-        return Path(beside) if kept and (beside := kept[0].body["beside"]) else self.own(bucket) if kept else self.place(bucket)
-
-    def has_lost(self, bucket: str, home: Path | None) -> bool:
-        """Whether a bucket has none of the folders in which its recorded objects may lie; `home` is the one they lay in."""
-        own = self.own(bucket)
-        return home is not None and self.place(bucket) == own and (home != own or not own.is_dir())
+    def lie(self, bucket: str, home: Path | None) -> None:
+        """Take note of where recorded objects lie, and that there are any."""
+        if home is None:
+            self._homes.pop(bucket, None)
+        else:
+            self._homes[bucket] = home
 
     async def settle(self, bucket: str, folder: Path) -> None:
         """Remember which folder a bucket's objects lie in."""

@@ -29,6 +29,14 @@ class Place(NamedTuple):
     inode: int
 
 
+class Followed(NamedTuple):
+    """A bucket whose folder is followed, by a task that ends when the follower is stopped."""
+
+    place: Place
+    follower: Follower
+    running: asyncio.Task[None]
+
+
 class Folders:
     """Watches the folders of all buckets that functions listen to; one `run()` a server."""
 
@@ -37,10 +45,7 @@ class Folders:
         self._buckets, self._triggers, self._clock, self._quiet, self._poll, self._say = buckets, triggers, clock, quiet, poll, say
         self._began = time.time_ns()            # what is dropped from now on is an event, also before `run` gets to look
         self._names: Sequence[str] = ()
-        self._places: Mapping[str, Place] = {}
-        self._homes: dict[str, Path | None] = {}        # of those that are not followed: where what is on record lies
-        self._followers: dict[str, Follower] = {}
-        self._following: dict[str, asyncio.Task[None]] = {}
+        self._followed: dict[str, Followed] = {}
         self._listening: asyncio.Task[None] | None = None
         self._problems: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
@@ -50,10 +55,12 @@ class Folders:
         """Make events of what happens in the folders, until cancelled."""
         changed = self._changed
         self._triggers.subscribe(changed)
+        await self._buckets.load()
         async with asyncio.TaskGroup() as tasks:
             starting = True
             while True:
                 changed.clear()
+                self._looked.clear()
                 await self._look(tasks, starting=starting)
                 self._looked.set()
                 starting = False
@@ -65,8 +72,8 @@ class Folders:
         while not self._looked.is_set() or self._changed.is_set():
             self._looked.clear()
             await self._looked.wait()
-        for follower in list(self._followers.values()):
-            await follower.caught_up()
+        for followed in list(self._followed.values()):
+            await followed.follower.caught_up()
 
     async def _next_look(self, changed: asyncio.Event) -> None:
         try:
@@ -77,38 +84,32 @@ class Folders:
     async def _look(self, tasks: asyncio.TaskGroup, *, starting: bool) -> None:
         """See where the buckets are now, and follow what is new there."""
         names = self._buckets.names()
-        homes = {bucket: await self._home(bucket) for bucket in names}
-        places, problems = await asyncio.to_thread(_find, self._buckets, homes)
+        places, problems = await asyncio.to_thread(_find, self._buckets, names)
         for problem in problems - self._problems:
             self._say(problem)
         self._problems = problems
-        if places != self._places or (self._listening is not None and self._listening.done()):
-            await self._follow(places, homes, tasks, starting=starting)
+        before = {bucket: followed.place for bucket, followed in self._followed.items()}
+        if places != before or (self._listening is not None and self._listening.done()):
+            await self._follow(places, tasks, starting=starting)
         self._names = names
-        self._homes = {bucket: home for bucket, home in homes.items() if bucket not in places}
-
-    async def _home(self, bucket: str) -> Path | None:
-        """The folder that holds what is on record of a bucket; None where that is nothing."""
-        if bucket in self._followers:
-            return self._places[bucket].path if self._followers[bucket].holds else None
-        return self._homes[bucket] if bucket in self._homes else await self._buckets.home(bucket)
 
     # ---- whom to follow -----------------------------------------------------------------------------------------
 
-    async def _follow(self, places: Mapping[str, Place], homes: Mapping[str, Path | None], tasks: asyncio.TaskGroup, *, starting: bool) -> None:
+    async def _follow(self, places: Mapping[str, Place], tasks: asyncio.TaskGroup, *, starting: bool) -> None:
         await self._stop_listening()
-        for bucket in list(self._followers):
-            if bucket not in places or places[bucket].path != self._places[bucket].path:
+        for bucket, followed in list(self._followed.items()):
+            if bucket not in places or places[bucket].path != followed.place.path:
                 await self._stop_following(bucket)
         from microlam.sources.follower import Follower  # many servers have no drop folder
         for bucket, place in places.items():
-            if bucket not in self._followers:
-                fresh = not await self._buckets.known(bucket) or self._only_now(bucket, starting=starting)
-                moved = await asyncio.to_thread(_has_moved, homes[bucket], place.path)
-                follower = Follower(bucket, place.path, self._buckets, self._clock, quiet=self._quiet, say=self._say)
-                self._followers[bucket] = follower
-                self._following[bucket] = tasks.create_task(follower.run(taken_in_before=self._began if fresh else None, moved=moved))
-        self._places = places
+            if bucket in self._followed:
+                self._followed[bucket] = self._followed[bucket]._replace(place=place)
+                continue
+            fresh = not await self._buckets.known(bucket) or self._only_now(bucket, starting=starting)
+            moved = await asyncio.to_thread(_has_moved, self._buckets.home(bucket), place.path)
+            follower = Follower(bucket, place.path, self._buckets, self._clock, quiet=self._quiet, say=self._say)
+            running = tasks.create_task(follower.run(taken_in_before=self._began if fresh else None, moved=moved))
+            self._followed[bucket] = Followed(place, follower, running)
         if places:
             self._listening = tasks.create_task(self._listen([place.path for place in places.values()]))
 
@@ -118,8 +119,9 @@ class Folders:
 
     async def _stop_following(self, bucket: str) -> None:
         # It ends by itself, so that what it is recording is recorded before another one starts from the record.
-        self._followers.pop(bucket).stop()
-        await self._following.pop(bucket)
+        followed = self._followed.pop(bucket)
+        followed.follower.stop()
+        await followed.running
 
     async def _stop_listening(self) -> None:
         if self._listening is not None:
@@ -157,23 +159,23 @@ class Folders:
                     return
 
     def _hint(self, touched: Sequence[str]) -> None:
-        for bucket, follower in self._followers.items():
+        for followed in self._followed.values():
             # macOS speaks of real paths, Linux of those that were given.
-            roots = (str(self._places[bucket].path), os.path.realpath(self._places[bucket].path))
+            roots = (str(followed.place.path), os.path.realpath(followed.place.path))
             if any(path.startswith(roots) for path in touched):
-                follower.hint()
+                followed.follower.hint()
 
 
-def _find(buckets: Buckets, homes: Mapping[str, Path | None]) -> tuple[Mapping[str, Place], frozenset[str]]:
-    """The folders of all buckets, and what prevents their use. One under the data folder is made, unless files on record lie, or lay, elsewhere."""
+def _find(buckets: Buckets, names: Sequence[str]) -> tuple[Mapping[str, Place], frozenset[str]]:
+    """The folders of all buckets, and what prevents their use. One under the data folder is made, unless it is a lost one."""
     places, problems = {}, set()
-    for bucket, home in homes.items():
-        path, own = buckets.place(bucket), buckets.own(bucket)
-        if home is not None and buckets.has_lost(bucket, home):
-            problems.add(_lost(bucket, own if home == own else buckets.beside(bucket), home))
+    for bucket in names:
+        path = buckets.place(bucket)
+        if buckets.has_lost(bucket):
+            problems.add(_lost(bucket, path, buckets.home(bucket)))
             continue
         try:
-            if path == own:
+            if path == buckets.own(bucket):
                 path.mkdir(parents=True, exist_ok=True)
             status = path.stat()
             places[bucket] = Place(path, status.st_dev, status.st_ino)
@@ -182,7 +184,7 @@ def _find(buckets: Buckets, homes: Mapping[str, Path | None]) -> tuple[Mapping[s
     return places, frozenset(problems)
 
 
-def _lost(bucket: str, folder: Path, home: Path) -> str:
+def _lost(bucket: str, folder: Path, home: Path | None) -> str:
     before = f" (it was {home} before)" if folder != home else ""
     return (f"Warning: bucket {bucket} has lost its folder: there is no {folder}{before}. Nothing in it is taken for deleted: once it is there again, "
             "only what differs is an event. An empty folder in its place says that its files are deleted.")

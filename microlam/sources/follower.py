@@ -69,11 +69,6 @@ class Follower:
         self._looks = 0                 # comparisons that have been begun
         self._rests = asyncio.Event()
 
-    @property
-    def holds(self) -> bool:
-        """Whether there may be objects on record."""
-        return not self._begun or bool(self._recorded)
-
     def hint(self) -> None:
         """Something may have changed."""
         self._hinted.set()
@@ -131,6 +126,7 @@ class Follower:
         await self._buckets.settle(self._bucket, self._folder)
         if taken_in_before is not None:
             await self._take_in(taken_in_before)
+        self._lie()
         self._hinted.set()
 
     async def _stumble(self, sentence: str) -> None:
@@ -272,6 +268,10 @@ class Follower:
         for key in removed:
             self._recorded.pop(key, None)
             del self._waiting[key]
+        self._lie()
+
+    def _lie(self) -> None:
+        self._buckets.lie(self._bucket, self._folder if self._recorded else None)
 
 
 def _adopted(key: str, look: Look, etag: str) -> Adopted:
