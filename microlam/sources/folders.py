@@ -186,8 +186,8 @@ def _find(buckets: Buckets, names: Sequence[str]) -> tuple[Mapping[str, Place], 
 
 def _lost(bucket: str, folder: Path, home: Path | None) -> str:
     before = f" (it was {home} before)" if folder != home else ""
-    return (f"Warning: bucket {bucket} has lost its folder: there is no {folder}{before}. Nothing in it is taken for deleted: once it is there again, "
-            "only what differs is an event. An empty folder in its place says that its files are deleted.")
+    return (f"Warning: bucket {bucket} has lost its folder: there is no {folder}{before}. Nothing in it is taken for deleted, unless it was before the folder "
+            "was gone: once it is there again, only what differs is an event. An empty folder in its place says that its files are deleted.")
 
 
 def _has_moved(home: Path | None, now: Path) -> bool:
