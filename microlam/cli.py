@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if chosen.command in SERVERS:
             raise
-        # What commands read they look after themselves: it is what they print that goes nowhere, on a full disk for instance.
+        # What commands read, of files and of a server, they look after themselves: it is what they print that goes nowhere, on a full disk for instance.
         _let_output_go()
         print(f"microlam: The output cannot be written: {error.strerror or error}.", file=sys.stderr)
         return FAILED

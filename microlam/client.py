@@ -37,6 +37,14 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Given:
+    """The address that was given for a server, and the flag that gives it."""
+
+    url: str
+    flag: str
+
+
 class Server:
     """One running server: its AWS API is at `endpoint`, its admin at `admin`, by default where a server of its own has it."""
 
@@ -44,9 +52,10 @@ class Server:
         self.endpoint = endpoint.rstrip("/")
         self.admin = (admin or f"{self.endpoint}/_microlam").rstrip("/")
         self._admin_token = admin_token
-        self._aws = _Door(self.endpoint, at=self.endpoint, flag="--endpoint-url", otherwise="the address of its AWS API: --endpoint-url {origin}/aws")
-        at, flag = (self.admin, "--admin-url") if admin else (self.endpoint, "--endpoint-url")
-        self._pages = _Door(self.admin, at=at, flag=flag, otherwise="its admin: --admin-url {origin}/admin")
+        given = Given(self.endpoint, "--endpoint-url")
+        self.admin_given = Given(self.admin, "--admin-url") if admin else given
+        self._aws = _Door(self.endpoint, given, elsewhere="the address of its AWS API: --endpoint-url {origin}/aws")
+        self._pages = _Door(self.admin, self.admin_given, elsewhere="its admin: --admin-url {origin}/admin")
 
     def invoke(self, name: str, payload: bytes, *, qualifier: str | None = None, invocation_type: str = "RequestResponse") -> Answer:
         """Invoke a function; raises CallFailed where AWS would answer with an error, not where the handler fails."""
@@ -127,24 +136,19 @@ class Server:
 
 
 class _Door:
-    """One address of a server; who reads of it knows it as `at`, given by `flag`, and `otherwise` is where it may be in an application."""
+    """One face of a server: it is asked at `url`, spoken of as what was `given`, and in an application looked for `elsewhere`."""
 
-    def __init__(self, url: str, *, at: str, flag: str, otherwise: str) -> None:
-        self._url, self._at, self._flag = url, at, flag
-        self._origin = "/".join(at.split("/")[:3])
-        self._otherwise = otherwise.format(origin=self._origin)
+    def __init__(self, url: str, given: Given, *, elsewhere: str) -> None:
+        self._url, self._at, self._flag = url, given.url, given.flag
+        self._origin = "/".join(given.url.split("/")[:3])
+        self._elsewhere = elsewhere.format(origin=self._origin)
         # A proxy for the world outside does not reach this machine's loopback.
-        self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_loopback(_host_of(at, flag)) else []))
+        self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_loopback(_host_of(given)) else []))
 
     def ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float) -> Answer:
         """What answers there, whatever it says; raises ServerAway where nothing does."""
         try:
-            request = urllib.request.Request(self._url + path, body, dict(headers), method=method)
-            with self._opener.open(request, timeout=deadline) as reply:
-                return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, {name.lower(): value for name, value in error.headers.items()}, error.read())
+            return self._answer(urllib.request.Request(self._url + path, body, dict(headers), method=method), deadline)
         except TimeoutError:
             raise ServerAway(reason=f"The server at {self._at} did not answer within {deadline:.0f} seconds.") from None
         except ValueError as error:             # a token or key that no header can hold
@@ -152,6 +156,14 @@ class _Door:
         except (OSError, http.client.HTTPException) as error:
             remedy = f"Start one with `microlam dev FOLDER`, or name another with {self._flag}."
             raise ServerAway(reason=f"No microlam server answers at {self._at} ({_why(error)}). {remedy}") from None
+
+    def _answer(self, request: urllib.request.Request, deadline: float) -> Answer:
+        try:
+            with self._opener.open(request, timeout=deadline) as reply:
+                return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, {name.lower(): value for name, value in error.headers.items()}, error.read())
 
     def done(self, answer: Answer) -> Answer:
         """The same answer; raises CallFailed where it is an error."""
@@ -170,7 +182,7 @@ class _Door:
     def nobody_there(self) -> CallFailed:
         """What is to be said where something answers, but has no such face."""
         alone = f"Name one by its address alone, such as --endpoint-url {self._origin}, or where" if self._at != self._origin else "Where"
-        return CallFailed(reason=f"There is no microlam server at {self._at}. {alone} it is part of an application, {self._otherwise}")
+        return CallFailed(reason=f"There is no microlam server at {self._at}. {alone} it is part of an application, {self._elsewhere}")
 
     def not_microlam(self, answered: str) -> CallFailed:
         """What is to be said where something else answers."""
@@ -181,14 +193,14 @@ def _quoted(name: str) -> str:
     return urllib.parse.quote(name, safe="")
 
 
-def _host_of(endpoint: str, flag: str) -> str:
+def _host_of(given: Given) -> str:
     try:
-        parts = urllib.parse.urlsplit(endpoint)
+        parts = urllib.parse.urlsplit(given.url)
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return parts.hostname
     except ValueError:
         pass
-    raise CallFailed(reason=f"{endpoint} is not the address of a server. Give one such as {flag} http://127.0.0.1:3000.")
+    raise CallFailed(reason=f"{given.url} is not the address of a server. Give one such as {given.flag} http://127.0.0.1:3000.")
 
 
 def _why(error: Exception) -> str:

@@ -85,7 +85,7 @@ def logs(chosen: Namespace) -> int:
             away = False
         except ServerAway:      # `microlam dev` is often started again
             if not away:
-                print(f"microlam: The server at {server.endpoint} does not answer; waiting for it.", file=sys.stderr)
+                print(f"microlam: The server at {server.admin_given.url} does not answer; waiting for it.", file=sys.stderr)
             away = True
     return 0
 

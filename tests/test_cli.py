@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -451,6 +452,56 @@ def test_a_server_that_is_something_else(arguments: tuple[str, ...]) -> None:
         said = fails(run(*arguments, "--endpoint-url", url))
         other.shutdown()
     assert said == f"microlam: What answers at {url} is not a microlam server (501 Not Implemented). Name one with --endpoint-url.\n"
+
+
+def cut_off(reset: bool, whole: int = 0) -> ThreadingHTTPServer:
+    """A server whose replies are errors that end before their end; `whole` ones come before."""
+    left = [b'{"invocations": [], "functions": [{"name": "hello"}]}'] * whole
+
+    class Cut(BaseHTTPRequestHandler):
+        def log_message(self, *what: object) -> None: ...
+
+        def do_GET(self) -> None:
+            body = left.pop() if left else b""
+            self.send_response(200 if body else 502)
+            self.send_header("Content-Length", str(len(body) or 100))
+            self.end_headers()
+            self.wfile.write(body or b"abc")
+            if not body and reset:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Cut)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("invoke", "hello")])
+@pytest.mark.parametrize(("reset", "reason"), [(True, "Connection reset by peer"), (False, "IncompleteRead(3 bytes read, 97 more expected)")])
+def test_an_error_that_is_cut_off_is_a_server_that_is_away(arguments: tuple[str, ...], reset: bool, reason: str) -> None:
+    with cut_off(reset) as other:
+        url = f"http://127.0.0.1:{other.server_port}"
+        said = fails(run(*arguments, "--endpoint-url", url))
+        other.shutdown()
+    assert f"No microlam server answers at {url} ({reason}). Start one" in said
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_logs_with_tail_waits_for_the_admin_that_was_named_when_an_error_is_cut_off(reset: bool) -> None:
+    with cut_off(reset, whole=2) as other:
+        url = f"http://127.0.0.1:{other.server_port}/admin"
+        process = subprocess.Popen([sys.executable, "-m", "microlam", "logs", "hello", "--tail", "--admin-url", url], stderr=subprocess.PIPE, text=True,
+                                   env=environment())
+        assert process.stderr
+        assert process.stderr.readline() == f"microlam: The server at {url} does not answer; waiting for it.\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        other.shutdown()
+    assert (process.returncode, errors) == (130, "")
 
 
 def test_a_page_is_no_reply_of_a_function() -> None:
