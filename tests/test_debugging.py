@@ -237,6 +237,22 @@ def test_a_port_that_is_taken_later_is_told_where_a_debugger_would_attach(serve:
         assert json.load(reply.result(WAIT)["Payload"])["price"] == 2
 
 
+def test_of_the_worker_before_that_still_has_the_port_nothing_is_said(serve: Serve) -> None:
+    port = free_port()
+    server = serve({"price.py": PRICE}, "--debug-port", str(port))
+    client = server.client()
+
+    def price() -> object:
+        return json.load(client.invoke(FunctionName="price", Payload=b'{"count": 1}')["Payload"])["price"]
+
+    assert price() == 2
+    for rate in (3, 4):
+        server.write({"price.py": PRICE.replace("RATE = 2", f"RATE = {rate}")})
+        assert price() == rate
+    server.stop()
+    assert [line for line in server.lines if "a debugger may attach" in line] == 3 * [f"price: a debugger may attach at 127.0.0.1:{port}"]
+
+
 @pytest.mark.parametrize(("flags", "setting"), [(["--debug-function", "hello"], "debug_function, from --debug-function"), (["--wait"], "wait, from --wait")])
 def test_what_does_nothing_without_a_port_is_refused(tmp_path: Path, flags: list[str], setting: str) -> None:
     assert f"{setting}, does nothing without a port for the debugger: set --debug-port too" in refused(tmp_path, *flags)

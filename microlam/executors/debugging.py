@@ -22,8 +22,8 @@ class Debugging:
             self._function = version.name
         return version.name == self._function
 
-    def wish(self, version: Version, attached: str) -> dict[str, object]:
-        """What its worker is told; it keeps the file `attached` there while a debugger is."""
-        taken = "" if is_free(self._port) else ", once nothing else uses that port"
+    def wish(self, version: Version, attached: str, *, ours: bool) -> dict[str, object]:
+        """What its worker is told; it keeps the file `attached` there while a debugger is. `ours`: a worker before it may have the port still."""
+        taken = "" if ours or is_free(self._port) else ", once nothing else uses that port"
         self._say(f"{version.name}: {'waits for a debugger' if self._wait else 'a debugger may attach'} at 127.0.0.1:{self._port}{taken}")
         return {"port": self._port, "wait": self._wait, "attached": attached}

@@ -353,13 +353,18 @@ class Processes:
             "handler": version.handler, "root": os.path.abspath(version.root), "temporary": place.folder, "source": version.source, "path": version.path,
             "site": self._site_of(interpreter), "bytecode": pool.bytecode,
             "timeout": version.timeout, "log_format": version.log_format, "log_limit": self._log_limit,
-            "debug": self._debugging.wish(version, place.attached) if self._debugging is not None and place.attached else None,
+            "debug": self._wish(version, place),
         }
 
     # ---- a debugger ---------------------------------------------------------------------------------------------
 
     def _is_debugged(self, version: Version) -> bool:
         return self._debugging is not None and self._debugging.wants(version)
+
+    def _wish(self, version: Version, place: Place) -> dict[str, object] | None:
+        if self._debugging is None or not place.attached:
+            return None
+        return self._debugging.wish(version, place.attached, ours=any(worker.place.attached for worker in self._workers))
 
     def _hand_over(self, worker: Worker) -> None:
         """The port is the new worker's: let the one that had it go, as soon as it has nothing to do."""
