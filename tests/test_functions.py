@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +40,8 @@ if call == "call":
 class Folder:
     """A folder of functions, and what its server did."""
 
-    def __init__(self, path: Path, *, poll: bool = False, env_vars: Path | None = None, patience: float = 30.0) -> None:
+    def __init__(self, path: Path, *, poll: bool = False, env_vars: Path | None = None, patience: float = 30.0,
+                 interpreter: Callable[[str], Awaitable[str]] | None = None) -> None:
         self.path = path
         self.said: list[str] = []
         self.spoke = asyncio.Event()
@@ -48,7 +50,7 @@ class Folder:
         self.triggers = Triggers()
         self.functions = FolderFunctions(
             path, path / ".microlam", region="us-east-1", account="000000000000", triggers=self.triggers, warm=self._warm, retire=self._retire,
-            say=self._hear, poll=poll, env_vars=env_vars, patience=patience,
+            say=self._hear, poll=poll, env_vars=env_vars, patience=patience, interpreter=interpreter,
         )
 
     def _hear(self, words: str) -> None:
@@ -685,3 +687,30 @@ async def test_two_hundred_functions_are_found(folder: Folder) -> None:
 
     assert len(folder.names()) == 200
     assert await folder.answer("f150") == 150
+
+
+# ---- the Pythons that functions name -----------------------------------------------------------------------------------
+
+async def test_a_python_that_cannot_be_looked_for_is_told(tmp_path: Path) -> None:
+    async def broken(runtime: str) -> str:
+        raise OSError(f"no descriptor left for {runtime}")
+
+    folder = Folder(tmp_path, interpreter=broken)
+    await folder.load({})
+    folder.write({"hello.py": HANDLER.format(1)})
+    await folder.functions.look()
+    await until(lambda: any("cannot be looked for: OSError('no descriptor left for " in words for words in folder.said))
+    await folder.functions.close()
+
+
+async def test_what_is_closed_before_it_begins_leaves_nothing_that_was_never_awaited(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    async def found(runtime: str) -> str:
+        return sys.executable
+
+    folder = Folder(tmp_path, interpreter=found)
+    await folder.load({})
+    folder.write({"hello.py": HANDLER.format(1)})
+    await folder.functions.look()
+    await folder.functions.close()      # in the turn in which they were to be looked for
+    gc.collect()
+    assert not [str(warning.message) for warning in recwarn if "never awaited" in str(warning.message)]

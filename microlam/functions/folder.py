@@ -25,6 +25,7 @@ from microlam.model import LATEST, Invocation, Outcome, Trigger, Version, functi
 from microlam.packages import Copy, Packages, Stamp, stamp_of
 from microlam.requirements import Requirements, RequirementsFailed
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 LOOK_ANYWAY = 5.0       # seconds; file events may get lost
@@ -279,7 +280,7 @@ class FolderFunctions:
         live.stop_importing()
         version, since, pause = made.version, time.monotonic(), LOOK_MEANWHILE
         live.tried.append(version)
-        importing = live.importing = self._start(_coroutine(self._warm(version)))
+        importing = live.importing = self._start(_called(self._warm, version))
         while not importing.done() and time.monotonic() - since < self._patience:
             await asyncio.wait({importing}, timeout=min(pause, self._patience))
             begun = time.monotonic()
@@ -401,7 +402,13 @@ class FolderFunctions:
         """Have the Pythons found that functions name, so that one that is missing is told before it is needed."""
         if self._interpreter is not None:
             for runtime in {live.plan.python for live in self._live.values()}:
-                self._start(_coroutine(self._interpreter(runtime)))
+                self._start(self._look_for_python(self._interpreter, runtime))
+
+    async def _look_for_python(self, interpreter: Callable[[str], Awaitable[str]], runtime: str) -> None:
+        try:
+            await interpreter(runtime)
+        except Exception as error:      # whoever needs it is told again
+            self._say(f"Warning: {runtime} cannot be looked for: {error!r}")
 
     def _all_warnings(self) -> set[str]:
         """Those about the folder, and those about a function with its name."""
@@ -469,8 +476,8 @@ class FolderFunctions:
         return task
 
 
-async def _coroutine(awaitable: Awaitable[T]) -> T:
-    return await awaitable      # a task is made of a coroutine only
+async def _called(what: Callable[[A], Awaitable[T]], argument: A) -> T:
+    return await what(argument)     # only now: of a task that is cancelled before it begins, nothing is left that nobody awaits
 
 
 def _described(error: Exception) -> dict[str, object]:
