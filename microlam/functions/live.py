@@ -125,14 +125,13 @@ class Live:
     def stop_importing(self) -> None:
         """What is being imported is no longer what the files hold."""
         if self.importing is not None:
-            self.importing.cancel()
-            self.importing = None
             self.go_back()
 
     def go_back(self) -> None:
-        """The good version is the latest again."""
-        self.stop_importing()
-        self.latest, self.failure = self.good, self.broken
+        """The good version is the latest again, whatever else is being imported."""
+        if self.importing is not None:
+            self.importing.cancel()
+        self.importing, self.latest, self.failure = None, self.good, self.broken
 
     def forget_tried(self) -> list[Version]:
         """Those that were tried and are of no use any more."""
