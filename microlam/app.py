@@ -260,6 +260,7 @@ class Microlam:
         )
         self.schedules = Schedules(self.store, self.triggers, self.clock, wake=self.invoker.wake, catch_up=settings.catch_up, say=self.say)
         self.folders = Folders(self.buckets, self.triggers, self.clock, quiet=settings.file_quiet, poll=settings.poll, say=self.say)
+        await self.buckets.load()       # functions are told where they are
         await self.functions.load(tell=not self._servers_url)       # else its banner does
         for hosted in self._hosted:
             for version in await self.functions.host(hosted):
