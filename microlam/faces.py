@@ -100,28 +100,37 @@ class Faces:
         """One request, to the face that it is for."""
         if self._closed and request.headers.get(_SECURITY_TOKEN) != self._lam.credentials.session_token:
             return message(503, "Service Unavailable", close=True)
+        key = id(request)
+        self._serving[key] = request
+        try:
+            gateway = self.gateway
+            template = gateway.remembered(request) if gateway is not None else None
+            if gateway is not None and template is not None:
+                return await gateway.serve(request, template)
+            return await self._find(request)
+        finally:
+            del self._serving[key]
+            if self._closed:
+                self._served.set()
+
+    async def _find(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Ask face by face whose request it is."""
         target = request.raw_path
         if target[:1] != "/" and "://" in target:
             request = _without_origin(request)
             target = request.raw_path
-        self._serving[id(request)] = request
-        try:
-            # A host's / is its own: the admin is drawn there, with or without a query, only by a server that has no other page.
-            drawn = not self._hosted and target.partition("?")[0] == "/"
-            if self._admin is not None and (drawn or target.startswith(self._admin)) and self.admin.wants(request):
-                return await self.admin.serve(request)
-            if self._aws is not None and self._seems_aws(request, target) and self.wire.wants(request):
-                return await self.wire.serve(request)
-            if self.gateway is not None and self.gateway.wants(request):
-                return await self.gateway.serve(request)
-            return web.json_response({"message": "Not Found"}, status=404)
-        finally:
-            del self._serving[id(request)]
-            if self._closed:
-                self._served.set()
+        # A host's / is its own: the admin is drawn there, with or without a query, only by a server that has no other page.
+        drawn = not self._hosted and target.partition("?")[0] == "/"
+        if self._admin is not None and (drawn or target.startswith(self._admin)) and self.admin.wants(request):
+            return await self.admin.serve(request)
+        if self._aws is not None and self._seems_aws(request, target) and self.wire.wants(request):
+            return await self.wire.serve(request)
+        if self.gateway is not None and self.gateway.wants(request):
+            return await self.gateway.serve(request)
+        return web.json_response({"message": "Not Found"}, status=404)
 
     def _seems_aws(self, request: web.BaseRequest, target: str) -> bool:
-        """Whether a request has any of the marks by which `Wire.wants` knows those of AWS's clients. Every request is asked: it must be quick."""
+        """Whether a request has any of the marks by which `Wire.wants` knows those of AWS's clients."""
         if self._aws:
             return target.startswith(self._aws)
         headers = request.headers

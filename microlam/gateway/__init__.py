@@ -88,12 +88,18 @@ class Gateway:
         """Whether a request is under the prefix."""
         return not self.prefix or f"{request.path}/".startswith(f"{self.prefix}/")
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request, start to end."""
+    def remembered(self, request: web.BaseRequest) -> Template | None:
+        """The template of requests like this one, where there has been one since the routes were last changed: it is nobody else's."""
+        return self._templates.get(_alike(request)) if self.triggers.routes is self._routes else None
+
+    async def serve(self, request: web.BaseRequest, template: Template | None = None) -> web.StreamResponse:
+        """One request, start to end; with the template, where it is `remembered`."""
         body = await self._body(request) if request.body_exists else b""
         if not isinstance(body, bytes):
             return body
-        template, id, now = self._template(request), new_id(), self.clock.now()
+        if template is None or self.triggers.routes is not self._routes:        # they may have changed while its body came
+            template = self._template(request)
+        id, now = new_id(), self.clock.now()
         version: Version | MicrolamError | None = self.functions.ready(template.match.arn, template.match.qualifier) if template is not None else None
         try:
             if version is None:
@@ -158,10 +164,9 @@ class Gateway:
         routes = self.triggers.routes
         if routes is not self._routes or len(self._templates) >= TEMPLATES:
             self._routes, self._templates = routes, {}
-        alike = (request.method, request.raw_path, request.raw_headers, request.remote, request.version, request.scheme)
-        return self._templates.get(alike) or self._new_template(request, routes, alike)
+        return self._templates.get(_alike(request)) or self._new_template(request, routes)
 
-    def _new_template(self, request: web.BaseRequest, routes: RouteTable, alike: tuple[object, ...]) -> Template | None:
+    def _new_template(self, request: web.BaseRequest, routes: RouteTable) -> Template | None:
         path, query = split_target(request.raw_path)
         path = path.removeprefix(self.prefix) or "/"
         match = routes.match(request.method, path)
@@ -175,7 +180,7 @@ class Gateway:
         )
         template = Template(facts, match, _summary(request.method, path), prefix=self.prefix)
         if template.size + len(request.raw_path) + sum(len(name) + len(value) for name, value in request.raw_headers) <= TEMPLATE_LIMIT:
-            self._templates[alike] = template
+            self._templates[_alike(request)] = template
         return template
 
     async def _invoke(self, version: Version, invocation: Invocation) -> Outcome:
@@ -191,6 +196,11 @@ class Gateway:
             return message(500, "Internal Server Error", id=invocation.id)
         page = self.error_page(outcome, invocation, malformed.reason if malformed else None)
         return identified(web.Response(status=500, body=page.encode("utf-8", "replace"), headers=_PAGE_HEADERS), invocation.id)
+
+
+def _alike(request: web.BaseRequest) -> tuple[object, ...]:
+    """What tells requests apart, but for their bodies: those that are alike have a template in common."""
+    return request.method, request.raw_path, request.raw_headers, request.remote, request.version, request.scheme
 
 
 def _developers_browser(request: web.BaseRequest) -> bool:
