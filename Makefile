@@ -8,8 +8,9 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 dev: .venv/installed
 	.venv/bin/microlam dev sample_functions
 
+# Most of their time the tests wait for processes: two files at once take little more than half of it.
 test: .venv/installed-test chromium
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 # The browser tests drive a Chromium or Chrome: one that is here, else the one that apt-get brings.
 SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
