@@ -214,15 +214,15 @@ def test_a_signal_ends_a_server_well(serve: Serve, number: int) -> None:
 
 def test_dev_tells_what_it_found_and_each_invocation(serve: Serve) -> None:
     server = serve({"hello.py": HELLO, "nightly.py": NIGHTLY, "flaky.py": FLAKY})
-    server.printed(r"hello +ANY /hello$")
-    server.printed(r"nightly +.*cron\(0 4 \* \* \? \*\) Europe/Berlin   next ")
-    server.printed(rf"Admin +{server.url}/_microlam/$")
+    assert server.printed(r"hello +ANY /hello$")
+    assert server.printed(r"nightly +.*cron\(0 4 \* \* \? \*\) Europe/Berlin   next ")
+    assert server.printed(rf"Admin +{server.url}/_microlam/$")
     server.get("/hello/there")
-    server.printed(r"^\d\d:\d\d:\d\d\.\d\d\d  hello .*\$LATEST  http GET /hello/there +succeeded .*ms  cold$")
+    assert server.printed(r"^\d\d:\d\d:\d\d\.\d\d\d  hello .*\$LATEST  http GET /hello/there +succeeded .*ms  cold$")
     server.get("/hello")
-    server.printed(r"http GET /hello +succeeded .*  warm$")
+    assert server.printed(r"http GET /hello +succeeded .*  warm$")
     on(server, "invoke", "flaky")
-    server.printed(r"flaky .* failed .*KeyError: 'total'$")
+    assert server.printed(r"flaky .* failed .*KeyError: 'total'$")
 
 
 def test_serve_prints_no_invocations(tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def test_what_does_nothing_without_a_port_is_refused(tmp_path: Path, flags: list
 
 def test_a_function_that_is_not_there_yet_is_told(serve: Serve) -> None:
     server = serve({"price.py": PRICE, "microlam.toml": "[microlam]\nwait = true\n"}, "--debug-port", str(free_port()), "--debug-function", "rpice")
-    server.printed("Warning: --debug-function: there is no function rpice yet; there are: price")
+    assert server.printed("Warning: --debug-function: there is no function rpice yet; there are: price")
 
 
 def test_breakpoint_opens_pythons_own_debugger_in_the_servers_terminal(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_a_runtime_that_is_missing_is_told_with_who_asks_for_it_as_soon_as_that_
     handler = "def handler(event, context): ..."
     server = serve({"one.py": handler, "two.py": handler, "three.py": handler}, PATH="/bin", HOME=str(tmp_path), PYENV_ROOT="")
     server.write({"microlam.toml": "".join(f'[functions.{name}]\nruntime = "python3.9"\n' for name in ("one", "two"))})
-    server.printed(rf"^Warning: no python3\.9 was found on this machine, so Python 3\.{sys.version_info.minor} runs one, two: install one ")
+    assert server.printed(rf"^Warning: no python3\.9 was found on this machine, so Python 3\.{sys.version_info.minor} runs one, two: install one ")
 
 
 @pytest.mark.parametrize("flags", [(), ("--executor", "inprocess")])

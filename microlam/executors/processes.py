@@ -20,6 +20,7 @@ from microlam.executors.cgroups import Holds
 from microlam.executors.debugging import Debugging
 from microlam.executors.environment import context_of, environment_of, names_in, needs_fresh_process, new_log_stream, preload_of
 from microlam.executors.interpreters import Interpreter, Interpreters
+from microlam.executors.preloads import Preloads
 from microlam.executors.scratch import Scratch
 from microlam.executors.supervisor import Supervisor
 from microlam.executors.worker import Pace, Place, Worker
@@ -75,7 +76,6 @@ class Processes:
         self._scratch = Scratch(scratch)
         self._base, self._endpoint_url, self._credentials = dict(base_environment), endpoint_url, credentials
         self._limit, self._idle, self._log_limit, self._init_timeout = limit, idle, log_limit, init_timeout
-        self._say = say
         self._mend = mend                                   # have the code in a folder be what it was, before a worker starts from it
         self._interpreters = interpreters or Interpreters()     # that knows none but the server's own
         self._debugging = debugging
@@ -87,7 +87,7 @@ class Processes:
         self._dying: set[Worker] = set()
         self._blanks = Blanks(self._scratch, log_limit)                # started ahead, for workers that are expected
         self._waiting: deque[Waiting] = deque()
-        self._not_preloaded: dict[tuple[str, str], str] = {}           # by interpreter and module, why
+        self._preloads = Preloads(say)
         self._zygotes = Zygotes(self._base, self._before_a_zygote)
         self._supervisor = Supervisor(self._workers.keys())
         self._holds = Holds()
@@ -211,9 +211,7 @@ class Processes:
     def warnings(self, version: Version) -> Sequence[str]:
         """What is wrong with what a version asks for, as far as a start of its workers has shown it."""
         interpreter = self._interpreters.known(version.runtime)
-        path = interpreter.path if interpreter is not None else ""
-        return [f'preload = ["{name}"] is of no effect, as importing it ahead fails: {self._not_preloaded[path, name]}'
-                for name in version.preload if (path, name) in self._not_preloaded]
+        return self._preloads.warnings(version, interpreter.path) if interpreter is not None else ()
 
     def prepare(self) -> None:
         """Start the default zygote ahead of the first invocation; nobody need wait for it."""
@@ -379,22 +377,12 @@ class Processes:
         zygote = self._zygote(interpreter, pool.preload)
         if pool.preload:
             await zygote.ready
-            self._heed(zygote, version)
+            self._preloads.heed(zygote, version)
             # What came along with the preload must not hide the function's own copy of it.
             if not zygote.alive or zygote.modules & names_in((version.root, *version.path)):
                 pool.preload = ()
                 zygote = self._zygote(interpreter, ())
         return zygote
-
-    def _heed(self, zygote: Zygote, version: Version) -> None:
-        """Say what a zygote could not import, once."""
-        before = self.warnings(version)
-        for name in zygote.preload:
-            self._not_preloaded.pop((zygote.interpreter, name), None)
-        self._not_preloaded |= {(zygote.interpreter, name): reason for name, reason in zygote.failed.items()}
-        for warning in self.warnings(version):
-            if warning not in before:
-                self._say(f"Warning: {version.name}: {warning}")
 
     def _zygote(self, interpreter: Interpreter, preload: tuple[str, ...]) -> Zygote:
         if self._closed:        # while somebody waited for one
