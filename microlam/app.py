@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 from microlam.cli import settings_of
 from microlam.clock import Clock, SystemClock
 from microlam.connections import low_level
-from microlam.errors import FolderIsFile, FolderMissing, InvalidParameter, RecordUnavailable, RequestTooLarge, SettingsError
+from microlam.errors import FolderIsFile, FolderMissing, InvalidParameter, RecordUnavailable, RequestTooLarge, SettingsError, did_you_mean
 from microlam.executors import Credentials, Executors
 from microlam.executors.debugging import Debugging
 from microlam.executors.interpreters import Interpreters
@@ -351,9 +351,7 @@ def _refuse_unknown(named: Named) -> None:
         if name == "port":
             raise TypeError("port= has no effect here: where to listen, the host's server says, as in web.run_app(app, port=…)")
         if name not in known:
-            from difflib import get_close_matches
-            near = get_close_matches(name, known, 1)
-            raise TypeError(f"there is no setting {name}. " + (f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."))
+            raise TypeError(f"there is no setting {name}. " + did_you_mean(name, known, f"There are: {', '.join(known)}."))
 
 
 @contextmanager

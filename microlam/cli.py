@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from microlam import __version__
-from microlam.errors import BrokenToml, FolderIsFile, FolderMissing, MicrolamError, SettingsError
+from microlam.errors import BrokenToml, FolderIsFile, FolderMissing, MicrolamError, SettingsError, did_you_mean
 from microlam.settings import GROUPS, HOSTS, SWITCH, Setting, Settings, read_settings
 
 LOGS_SHOWN = 10         # invocations that `logs` begins with
@@ -158,10 +158,9 @@ class Parser(argparse.ArgumentParser):
         """As argparse, but each command refuses by itself what it does not know."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            from difflib import get_close_matches
             flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
-            near = [match for flag in flags for match in get_close_matches(flag, list(self._option_string_actions), 1)]
-            self.error(f"unrecognized arguments: {' '.join(unknown)}" + (f". Did you mean {near[0]}?" if near else ""))
+            remedy = next(filter(None, (did_you_mean(flag, self._option_string_actions, "") for flag in flags)), "")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}" + (f". {remedy}" if remedy else ""))
         return known, unknown
 
 

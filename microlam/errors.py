@@ -25,6 +25,20 @@ A handler's own failure is never one of these: it is an Outcome.
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """The known name of which another may be a slip."""
+    from difflib import get_close_matches  # few need it
+    return next(iter(get_close_matches(name, list(known), 1)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The remedy for an unknown name: the known one that is like it, or else these words."""
+    near = meant(name, known)
+    return f"Did you mean {near}?" if near else otherwise
+
 
 class MicrolamError(Exception):
     """Something went wrong: {reason}"""

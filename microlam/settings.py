@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-from microlam.errors import SettingsError
+from microlam.errors import SettingsError, did_you_mean
 from microlam.guard import allowed_name, may_start
 from microlam.model import DEFAULT_ACCOUNT, DEFAULT_REGION
 
@@ -299,9 +299,7 @@ def _refuse_unknown(toml: Mapping[str, object]) -> None:
     known = [setting.name for setting in SETTINGS]
     for name in toml:
         if name not in known:
-            from difflib import get_close_matches
-            near = get_close_matches(name, known, 1)
-            remedy = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+            remedy = did_you_mean(name, known, f"There are: {', '.join(known)}.")
             raise SettingsError(reason=f"{TOML} sets {name}, but there is no such setting. {remedy}")
 
 

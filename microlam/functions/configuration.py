@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from microlam.errors import BrokenToml
+from microlam.errors import BrokenToml, meant
 from microlam.functions.declared import QUALIFIER, Declared, When, read_drop, read_qualifier, read_route, read_schedule
 from microlam.functions.environment import RESERVED_VARIABLES
 
@@ -79,9 +79,8 @@ def read_function(name: str, said: Mapping[str, object]) -> FunctionSettings:
 def _only(said: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
     for key in said:
         if key not in known:
-            from difflib import get_close_matches
-            near = get_close_matches(key, known, 1)
-            remedy = f'write "{near[0]}"' if near else f"there are: {', '.join(known)}"
+            near = meant(key, known)
+            remedy = f'write "{near}"' if near else f"there are: {', '.join(known)}"
             raise ValueError(f'{where}{"." if where else ""}{key} is not known here; {remedy}')
 
 

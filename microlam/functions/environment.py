@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from microlam.errors import BrokenToml
+from microlam.errors import BrokenToml, did_you_mean
 
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html, "Reserved environment variables"
 RESERVED_VARIABLES = frozenset({
@@ -38,7 +38,8 @@ class Variables:
 
     def strangers(self, functions: Collection[str]) -> list[str]:
         """A warning for each name that is none of these functions'."""
-        return [f"{self.file}: there is no function {name} in the folder, so its variables reach nobody. {_whom(name, functions)}"
+        remedy = "Create it, or remove the entry."
+        return [f"{self.file}: there is no function {name} in the folder, so its variables reach nobody. {did_you_mean(name, functions, remedy)}"
                 for name in self.functions if name not in functions]
 
     @classmethod
@@ -51,12 +52,6 @@ class Variables:
             functions={name: _allowed(variables) for name, variables in functions.items()},
             warnings=tuple(f"{file}: {name} is reserved, as on AWS, and reaches no function. Choose another name for it." for name in refused),
         )
-
-
-def _whom(name: str, functions: Collection[str]) -> str:
-    from difflib import get_close_matches
-    near = get_close_matches(name, functions, 1)
-    return f"Did you mean {near[0]}?" if near else "Create it, or remove the entry."
 
 
 def _allowed(variables: Mapping[str, str]) -> dict[str, str]:
